@@ -1,0 +1,224 @@
+#include "agent/app/agent.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "agent/app/event_loop.h"
+#include "agent/app/journal.h"
+#include "agent/config/reload.h"
+#include "agent/enforcer/gatekeeper.h"
+#include "agent/enforcer/mailbox.h"
+#include "agent/firewall/nft/nft_firewall.h"
+#include "agent/rpc/server.h"
+#include "agent/sessions/kernel_sessions.h"
+#include "agent/store/sqlite_store.h"
+#include "agent/systemd/log.h"
+#include "agent/systemd/notify.h"
+#include "common/status.h"
+
+namespace postern {
+namespace {
+
+constexpr char kLedgerFile[] = "ledger.db";
+
+GatekeeperOptions OptionsOf(const Config& config) {
+  GatekeeperOptions options;
+  options.gate.enforce = config.mode == Mode::kEnforce;
+  options.gate.ports = config.limits.guarded_ports;
+  options.gate.trusted_interfaces = config.trusted_interfaces;
+  options.gate.always_allow = config.always_allow;
+  if (config.listen) {
+    options.gate.own_port = OwnPort{.port = config.listen->port, .from = config.listen->from};
+  }
+  options.limits = config.limits;
+  return options;
+}
+
+std::vector<std::string> WarningsOf(const Config& config) {
+  std::vector<std::string> warnings;
+  if (config.mode == Mode::kObserve) {
+    warnings.emplace_back("the mode is observe: packets are counted and none is dropped");
+  }
+  if (config.controller) {
+    warnings.emplace_back(
+        "the controller section is read but not used: this version does not dial out; "
+        "use listen, and let the controller connect");
+  }
+  return warnings;
+}
+
+// Signals are taken by the event loop; every thread made later inherits this.
+absl::Status BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
+  const int error = pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  if (error != 0) return ErrnoStatus(error, "blocking signals");
+  // A peer that is gone is told by the write's error.
+  std::signal(SIGPIPE, SIG_IGN);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<SqliteStore>> OpenStore(const std::string& state_dir) {
+  std::error_code error;
+  const bool made = std::filesystem::create_directories(state_dir, error);
+  if (error) return ErrnoStatus(error.value(), absl::StrCat("making state_dir ", state_dir));
+  if (made && chmod(state_dir.c_str(), S_IRWXU) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("closing state_dir ", state_dir, " to others"));
+  }
+  return SqliteStore::Open(absl::StrCat(state_dir, "/", kLedgerFile));
+}
+
+// The running daemon: its parts, in the order in which they need one another.
+class Agent {
+ public:
+  Agent(Config config, std::string config_path)
+      : config_(std::move(config)), config_path_(std::move(config_path)) {}
+
+  // The start-up, in order. The gate is closed before anybody is served.
+  absl::Status Start() {
+    POSTERN_RETURN_IF_ERROR(BlockSignals());
+    POSTERN_RETURN_IF_ERROR(OpenParts());
+    POSTERN_RETURN_IF_ERROR(gatekeeper_->Start());
+    POSTERN_ASSIGN_OR_RETURN(server_, RpcServer::Start(config_, Facts(), mailbox_));
+    POSTERN_RETURN_IF_ERROR(WatchEverything());
+    for (const std::string& warning : WarningsOf(config_)) Log(Priority::kWarning, warning);
+    POSTERN_RETURN_IF_ERROR(AfterWork());
+    NotifyReady(status_line_);
+    Log(Priority::kInfo, absl::StrCat("version ", kVersion, ": ", status_line_));
+    return absl::OkStatus();
+  }
+
+  absl::Status Run() {
+    POSTERN_RETURN_IF_ERROR(loop_->Run());
+    NotifyStopping();
+    mailbox_.Close();
+    mailbox_.Drain(*gatekeeper_);
+    server_.reset();
+    gatekeeper_->Stop();
+    Log(Priority::kInfo, "stopped; the gate stays closed and live grants run to their ends");
+    return failure_;
+  }
+
+ private:
+  absl::Status OpenParts() {
+    POSTERN_ASSIGN_OR_RETURN(loop_, EventLoop::Create());
+    POSTERN_ASSIGN_OR_RETURN(firewall_, NftFirewall::Open());
+    POSTERN_ASSIGN_OR_RETURN(sessions_, KernelSessions::Open());
+    POSTERN_ASSIGN_OR_RETURN(store_, OpenStore(config_.state_dir));
+    gatekeeper_ = std::make_unique<Gatekeeper>(
+        OptionsOf(config_),
+        Gatekeeper::Collaborators{.clock = clock_,
+                                  .store = *store_,
+                                  .firewall = *firewall_,
+                                  .sessions = *sessions_,
+                                  .announce = [this](const AuditEvent& event) { Announce(event); },
+                                  .report =
+                                      [](const absl::Status& status) {
+                                        Log(Priority::kError, std::string(status.message()));
+                                      }});
+    return absl::OkStatus();
+  }
+
+  absl::Status WatchEverything() {
+    POSTERN_RETURN_IF_ERROR(loop_->OnAlarm([this] {
+      gatekeeper_->ExpireDue();
+      Settle();
+    }));
+    POSTERN_RETURN_IF_ERROR(loop_->OnReadable(mailbox_.fd(), [this] {
+      mailbox_.Drain(*gatekeeper_);
+      Settle();
+    }));
+    for (const int listener : server_->listeners()) {
+      POSTERN_RETURN_IF_ERROR(
+          loop_->OnReadable(listener, [this, listener] { server_->Accept(listener); }));
+    }
+    for (const int number : {SIGTERM, SIGINT}) {
+      POSTERN_RETURN_IF_ERROR(loop_->OnSignal(number, [this] { loop_->Exit(); }));
+    }
+    return loop_->OnSignal(SIGHUP, [this] { Reload(); });
+  }
+
+  void Announce(const AuditEvent& event) {
+    LogEvent(event);
+    if (server_) server_->Announce(event);
+  }
+
+  // After each piece of work: the next end, and what systemctl status shows.
+  absl::Status AfterWork() {
+    POSTERN_RETURN_IF_ERROR(loop_->SetAlarm(gatekeeper_->NextDeadline()));
+    std::string line = StatusLine(config_, gatekeeper_->live_grants(), gatekeeper_->NextEnd());
+    if (line == status_line_) return absl::OkStatus();
+    status_line_ = std::move(line);
+    NotifyStatus(status_line_);
+    return absl::OkStatus();
+  }
+
+  // A loop whose alarm cannot be set would miss ends: better restarted.
+  void Settle() {
+    if (absl::Status status = AfterWork(); !status.ok()) {
+      failure_ = std::move(status);
+      loop_->Exit();
+    }
+  }
+
+  void Reload() {
+    NotifyReloading();
+    absl::StatusOr<Config> wanted = LoadConfig(config_path_);
+    if (!wanted.ok()) {
+      Log(Priority::kError, absl::StrCat("not reloaded: ", wanted.status().message()));
+    } else {
+      Take(PlanReload(config_, *wanted));
+    }
+    Settle();
+    NotifyReady(status_line_);
+  }
+
+  void Take(ReloadPlan plan) {
+    for (const std::string& message : plan.needs_restart) Log(Priority::kWarning, message);
+    if (absl::Status status = gatekeeper_->Reconfigure(OptionsOf(plan.config), "agent");
+        !status.ok()) {
+      Log(Priority::kError, absl::StrCat("not reloaded: ", status.message()));
+      return;
+    }
+    config_ = std::move(plan.config);
+    server_->Reload(config_, Facts());
+    Log(Priority::kInfo, plan.applied.empty()
+                             ? std::string("reloaded; nothing changed")
+                             : absl::StrCat("reloaded: ", absl::StrJoin(plan.applied, ", ")));
+  }
+
+  AgentFacts Facts() const { return {.version = kVersion, .warnings = WarningsOf(config_)}; }
+
+  Config config_;
+  const std::string config_path_;
+  const SystemClock clock_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<Firewall> firewall_;
+  std::unique_ptr<Sessions> sessions_;
+  std::unique_ptr<SqliteStore> store_;
+  std::unique_ptr<Gatekeeper> gatekeeper_;
+  Mailbox mailbox_;
+  std::unique_ptr<RpcServer> server_;
+  std::string status_line_;
+  absl::Status failure_;
+};
+
+}  // namespace
+
+absl::Status RunAgent(Config config, const std::string& config_path) {
+  Agent agent(std::move(config), config_path);
+  POSTERN_RETURN_IF_ERROR(agent.Start());
+  return agent.Run();
+}
+
+}  // namespace postern

@@ -1,0 +1,75 @@
+#include "agent/app/journal.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "agent/systemd/log.h"
+
+namespace postern {
+namespace {
+
+template <typename Value>
+std::string Join(const std::vector<Value>& values) {
+  return absl::StrJoin(values, ", ", [](std::string* out, const Value& value) {
+    absl::StrAppend(out, value.ToString());
+  });
+}
+
+const char* Verb(AuditKind kind) {
+  switch (kind) {
+    case AuditKind::kGrantCreated:
+      return "created";
+    case AuditKind::kGrantExtended:
+      return "extended";
+    case AuditKind::kGrantMoved:
+      return "moved";
+    case AuditKind::kGrantRevoked:
+      return "revoked";
+    case AuditKind::kGrantExpired:
+      return "expired";
+    case AuditKind::kGrantFailed:
+      return "failed";
+    case AuditKind::kAgentStarted:
+      return "started";
+    case AuditKind::kAgentStopped:
+      return "stopped";
+    case AuditKind::kConfigReloaded:
+      return "reloaded";
+  }
+  return "unknown";
+}
+
+std::string Seconds(absl::Time time) {
+  return absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone());
+}
+
+}  // namespace
+
+void LogEvent(const AuditEvent& event) {
+  // Starts, stops and reloads have their own, fuller lines.
+  if (event.grant_id.empty()) return;
+  std::string line =
+      absl::StrCat("grant ", event.grant_id, " ", Verb(event.kind), " by ", event.actor, ": ",
+                   Join(event.sources), " to ", Join(event.ports));
+  if (event.end) absl::StrAppend(&line, " until ", Seconds(*event.end));
+  if (!event.requestor.empty()) absl::StrAppend(&line, " for ", event.requestor);
+  if (!event.detail.empty()) absl::StrAppend(&line, " (", event.detail, ")");
+  Log(event.kind == AuditKind::kGrantFailed ? Priority::kError : Priority::kInfo, line,
+      {{"POSTERN_EVENT", Verb(event.kind)},
+       {"POSTERN_NUMBER", absl::StrCat(event.number)},
+       {"POSTERN_GRANT", event.grant_id},
+       {"POSTERN_ACTOR", event.actor},
+       {"POSTERN_REQUESTOR", event.requestor}});
+}
+
+std::string StatusLine(const Config& config, size_t live_grants,
+                       const std::optional<absl::Time>& next_end) {
+  const bool enforce = config.mode == Mode::kEnforce;
+  std::string line = absl::StrCat(
+      enforce ? "enforce: " : "observe: ", absl::StrJoin(config.limits.guarded_ports, ", "),
+      enforce ? " closed; " : " watched, nothing is dropped; ", live_grants,
+      live_grants == 1 ? " live grant" : " live grants");
+  if (next_end) absl::StrAppend(&line, ", next end ", Seconds(*next_end));
+  return line;
+}
+
+}  // namespace postern

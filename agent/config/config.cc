@@ -1,0 +1,85 @@
+#include "agent/config/config.h"
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "agent/config/decode.h"
+#include "agent/config/files.h"
+#include "agent/config/tls_files.h"
+#include "agent/config/yaml.h"
+#include "common/clock.h"
+#include "common/status.h"
+#include "common/text.h"
+
+namespace postern {
+namespace {
+
+absl::StatusOr<YamlNode> LoadYaml(const std::string& path) {
+  POSTERN_ASSIGN_OR_RETURN(const FileContent file, ReadSmallFile(path, kMaxConfigBytes));
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  if (error) return ErrnoStatus(error.value(), Printable(path));
+  return ParseYaml(file.bytes, std::make_shared<const Source>(Source{
+                                   .name = path, .directory = absolute.parent_path().string()}));
+}
+
+// The message of `status` at the place of `node`, called `name`.
+absl::Status Place(const absl::Status& status, const YamlNode& node, absl::string_view name) {
+  if (status.ok()) return status;
+  return node.Error(absl::StrCat(name, ": ", status.message()));
+}
+
+absl::Status CheckNamedFiles(const YamlNode& root, const Config& config) {
+  const absl::Time now = SystemClock().Read().wall;
+  if (config.listen.has_value()) {
+    const YamlNode& node = *root.Find("listen")->Find("tls");
+    const TlsFiles& tls = config.listen->tls;
+    POSTERN_RETURN_IF_ERROR(
+        Place(CheckCertificate(tls.cert, now), *node.Find("cert"), "listen.tls.cert"));
+    POSTERN_RETURN_IF_ERROR(
+        Place(CheckKey(tls.key, tls.cert), *node.Find("key"), "listen.tls.key"));
+    POSTERN_RETURN_IF_ERROR(
+        Place(CheckAuthorities(tls.ca, now), *node.Find("ca"), "listen.tls.ca"));
+  }
+  if (config.controller.has_value()) {
+    const YamlNode& ca = *root.Find("controller")->Find("ca");
+    POSTERN_RETURN_IF_ERROR(
+        Place(CheckAuthorities(config.controller->ca, now), ca, "controller.ca"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Config> LoadConfig(const std::string& path) {
+  POSTERN_ASSIGN_OR_RETURN(YamlNode root, LoadYaml(path));
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<std::string> drop_ins,
+                           ListDropIns(absl::StrCat(path, ".d")));
+  for (const std::string& drop_in : drop_ins) {
+    absl::StatusOr<YamlNode> over = LoadYaml(drop_in);
+    // NOT_FOUND is kept for `path` itself.
+    if (absl::IsNotFound(over.status())) {
+      return absl::InvalidArgumentError(over.status().message());
+    }
+    if (!over.ok()) return over.status();
+    if (over->kind != YamlNode::Kind::kNull) Overlay(*std::move(over), root);
+  }
+  POSTERN_ASSIGN_OR_RETURN(Config config, Decode(root));
+  POSTERN_RETURN_IF_ERROR(CheckNamedFiles(root, config));
+  return config;
+}
+
+absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& name,
+                                   const std::string& directory) {
+  POSTERN_ASSIGN_OR_RETURN(const YamlNode root,
+                           ParseYaml(text, std::make_shared<const Source>(
+                                               Source{.name = name, .directory = directory})));
+  return Decode(root);
+}
+
+}  // namespace postern

@@ -1,0 +1,98 @@
+#include "agent/config/files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "common/status.h"
+#include "common/text.h"
+
+namespace postern {
+namespace {
+
+constexpr size_t kMaxDropIns = 256;
+
+absl::Status RefuseWorldWritable(const std::string& path, mode_t mode) {
+  if ((mode & S_IWOTH) == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "%s: everybody may write it (mode %04o); run chmod o-w", Printable(path), mode & 07777));
+}
+
+absl::Status CannotOpen(const std::string& path, int error_number) {
+  absl::string_view remedy;
+  if (error_number == ENOENT) remedy = "; put it there or correct the path";
+  if (error_number == EACCES) remedy = "; let the user that runs posternd read it";
+  const absl::Status status = ErrnoStatus(error_number, Printable(path));
+  return absl::Status(status.code(), absl::StrCat(status.message(), remedy));
+}
+
+}  // namespace
+
+absl::StatusOr<FileContent> ReadSmallFile(const std::string& path, size_t max_bytes) {
+  const std::string shown = Printable(path);
+  // Without O_NONBLOCK, opening a FIFO waits for its writer.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd < 0) return CannotOpen(path, errno);
+  const absl::Cleanup close_it = [fd] { close(fd); };
+
+  struct stat info {};
+  if (fstat(fd, &info) != 0) return ErrnoStatus(errno, shown);
+  if (!S_ISREG(info.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(shown, ": this is not a regular file"));
+  }
+  POSTERN_RETURN_IF_ERROR(RefuseWorldWritable(path, info.st_mode));
+
+  FileContent content{.bytes = std::string(max_bytes + 1, '\0'), .mode = info.st_mode};
+  size_t size = 0;
+  while (size < content.bytes.size()) {
+    const ssize_t got = read(fd, content.bytes.data() + size, content.bytes.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoStatus(errno, shown);
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
+  }
+  if (size > max_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(shown, ": the file has more than ", max_bytes, " bytes"));
+  }
+  content.bytes.resize(size);
+  return content;
+}
+
+absl::StatusOr<std::vector<std::string>> ListDropIns(const std::string& directory) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(directory.c_str()), closedir);
+  std::vector<std::string> names;
+  if (dir == nullptr) {
+    if (errno == ENOENT) return names;
+    return ErrnoStatus(errno, Printable(directory));
+  }
+  struct stat info {};
+  if (fstat(dirfd(dir.get()), &info) != 0) return ErrnoStatus(errno, Printable(directory));
+  POSTERN_RETURN_IF_ERROR(RefuseWorldWritable(directory, info.st_mode));
+
+  errno = 0;
+  while (const dirent* entry = readdir(dir.get())) {
+    const absl::string_view name = entry->d_name;
+    if (name[0] == '.' || !absl::EndsWith(name, ".yaml")) continue;
+    if (names.size() == kMaxDropIns) {
+      return absl::InvalidArgumentError(absl::StrCat(Printable(directory), ": there are more than ",
+                                                     kMaxDropIns, " files; join some"));
+    }
+    names.push_back(absl::StrCat(directory, "/", name));
+  }
+  if (errno != 0) return ErrnoStatus(errno, Printable(directory));
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace postern

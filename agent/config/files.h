@@ -1,0 +1,32 @@
+// Reading the files of a configuration, bounded and careful about who may write
+// them.
+
+#ifndef POSTERN_AGENT_CONFIG_FILES_H_
+#define POSTERN_AGENT_CONFIG_FILES_H_
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace postern {
+
+struct FileContent {
+  std::string bytes;
+  mode_t mode = 0;
+};
+
+// The content of a regular file of at most `max_bytes` that not everybody may
+// write. Symbolic links are followed. The messages start with the path.
+absl::StatusOr<FileContent> ReadSmallFile(const std::string& path, size_t max_bytes);
+
+// The paths of *.yaml in `directory` in the order of their bytes, without hidden
+// ones; none where there is no such directory.
+absl::StatusOr<std::vector<std::string>> ListDropIns(const std::string& directory);
+
+}  // namespace postern
+
+#endif  // POSTERN_AGENT_CONFIG_FILES_H_

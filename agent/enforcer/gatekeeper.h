@@ -1,0 +1,215 @@
+// The one owner of the ledger, the store and the firewall: decides, records,
+// programs, announces, in this order.
+
+#ifndef POSTERN_AGENT_ENFORCER_GATEKEEPER_H_
+#define POSTERN_AGENT_ENFORCER_GATEKEEPER_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "agent/enforcer/programmer.h"
+#include "agent/firewall/builder.h"
+#include "agent/firewall/firewall.h"
+#include "agent/grants/audit.h"
+#include "agent/grants/grant.h"
+#include "agent/grants/ledger.h"
+#include "agent/grants/limits.h"
+#include "agent/sessions/sessions.h"
+#include "agent/store/store.h"
+#include "common/clock.h"
+
+namespace postern {
+
+struct CreateGrant {
+  GrantRequest request;
+};
+struct ExtendGrant {
+  std::string id;
+  absl::Duration by;
+};
+struct MoveGrant {
+  std::string id;
+  std::vector<Prefix> sources;
+};
+struct RevokeGrant {
+  std::string id;
+  bool keep_sessions = false;
+  std::string reason;
+};
+
+// One change that somebody asks for, and where the answer goes.
+struct Command {
+  std::variant<CreateGrant, ExtendGrant, MoveGrant, RevokeGrant> request;
+  // The authenticated peer.
+  std::string actor;
+  // Called exactly once, on the gatekeeper's thread.
+  std::function<void(absl::StatusOr<Grant>)> done;
+};
+
+struct GatekeeperOptions {
+  GateOptions gate;
+  Limits limits;
+};
+
+struct GateStatus {
+  size_t live_grants = 0;
+  std::optional<absl::Time> next_end;
+  absl::Time started;
+  Counter dropped;
+  absl::Time now;
+};
+
+struct AccessAnswer {
+  bool allowed = false;
+  std::string grant_id;
+  std::optional<absl::Time> end;
+  std::string reason;
+};
+
+// All calls are made from one thread. The collaborators are borrowed and must
+// outlive it.
+class Gatekeeper {
+ public:
+  struct Collaborators {
+    const Clock& clock;
+    Store& store;
+    Firewall& firewall;
+    Sessions& sessions;
+    // Called for each event after it is durable.
+    std::function<void(const AuditEvent&)> announce;
+    // Called with each failure that no caller is told of.
+    std::function<void(const absl::Status&)> report;
+  };
+
+  Gatekeeper(GatekeeperOptions options, Collaborators collaborators);
+  Gatekeeper(const Gatekeeper&) = delete;
+  Gatekeeper& operator=(const Gatekeeper&) = delete;
+
+  // Reads the ledger and replaces the table in one batch. The gate is closed,
+  // and open for the live grants, when this returns OK.
+  absl::Status Start();
+
+  // Records that the agent stops. The gate and the live grants stay as they
+  // are.
+  void Stop();
+
+  // Decides the commands in order, makes them durable in one transaction,
+  // programs them in one batch and answers each. When the batch is refused, each
+  // command is tried alone, and those that the kernel refuses are taken back.
+  void Execute(std::vector<Command> commands);
+
+  // Reads the usage of grants whose end is near, and records the ones whose end
+  // has come. The kernel has closed, or is closing, what they opened.
+  void ExpireDue();
+  // When ExpireDue is wanted next; empty without live grants.
+  std::optional<BootTime> NextDeadline() const;
+
+  // Takes new options; the table is replaced when the gate's differ. On an error
+  // the old options stay in force. Live grants stay even where the new limits
+  // would refuse them; those for ports that are guarded no more stay harmless.
+  absl::Status Reconfigure(GatekeeperOptions options, absl::string_view actor);
+
+  // Queries. A grant's usage is read from the kernel.
+  absl::StatusOr<Grant> Get(absl::string_view id);
+  absl::StatusOr<std::vector<Grant>> List(int64_t after, size_t limit, bool include_ended);
+  absl::StatusOr<std::vector<AuditEvent>> Audit(uint64_t after, absl::Time since, size_t limit);
+  AccessAnswer Check(const Address& source, Protocol protocol, uint16_t port) const;
+  absl::StatusOr<GateStatus> Status();
+  size_t live_grants() const { return ledger_.size(); }
+  // The wall time of the next end; empty without live grants.
+  std::optional<absl::Time> NextEnd() const;
+  uint64_t last_audit_number() const { return audit_number_; }
+
+ private:
+  using Reply = std::function<void(absl::StatusOr<Grant>)>;
+
+  // A decided change of one grant. It stands in the ledger in memory already.
+  struct Change {
+    std::optional<Grant> before;
+    Grant after;
+    AuditEvent event;
+    // The sessions that `before` admitted go with it.
+    bool end_sessions = false;
+    // Empty for the agent's own changes.
+    Reply reply;
+  };
+  // A reply that changes nothing: a repeat of what is there already.
+  struct Repeat {
+    std::string id;
+    Reply reply;
+  };
+  struct Batch {
+    std::vector<Change> changes;
+    std::vector<Repeat> repeats;
+  };
+
+  void Decide(Command command, const Now& now, Batch& batch);
+  // The grant as it would be; the same as the one that is there for a repeat.
+  absl::StatusOr<Change> Verdict(const CreateGrant& create, absl::string_view actor,
+                                 const Now& now);
+  absl::StatusOr<Change> Verdict(const ExtendGrant& extend, absl::string_view actor,
+                                 const Now& now);
+  absl::StatusOr<Change> Verdict(const MoveGrant& move, absl::string_view actor, const Now& now);
+  absl::StatusOr<Change> Verdict(const RevokeGrant& revoke, absl::string_view actor,
+                                 const Now& now);
+  absl::StatusOr<Grant> FindLive(absl::string_view id);
+  absl::StatusOr<Grant> FindAny(absl::string_view id);
+
+  void Perform(Batch batch, const Now& now);
+  absl::Status Record(std::vector<Change>& changes);
+  // Programs changes that are durable; those that the kernel refuses are
+  // answered, taken back and removed from `changes`.
+  void Program(std::vector<Change>& changes, const Now& now);
+  void TakeBack(const Change& change, const absl::Status& why);
+  void ReadLastUsage(const std::vector<std::string>& ids, const Now& now);
+  void EndSessions(const std::vector<EndedGrant>& ended);
+  void EndSessionsOf(const std::vector<Change>& changes);
+
+  void PutInLedger(const Change& change);
+  void PutBackInLedger(const Change& change);
+
+  absl::Status RecordAgentEvent(AuditKind kind, absl::string_view actor, absl::string_view detail,
+                                std::vector<Write> writes = {});
+  absl::Status RestoreGrants(const StoredState& state, const Now& now, std::vector<Write>& writes);
+  absl::Status CloseGate();
+  absl::StatusOr<std::vector<Flow>> OlderFlowsAtStart();
+  std::vector<Flow> OlderFlowsAfter(const GatekeeperOptions& next);
+  // Replaces the table, and keeps what the old one counted.
+  absl::Status RebuildTable(const GateOptions& gate, const std::vector<Flow>& older);
+  // After a batch whose outcome is not known: makes the kernel equal to the
+  // ledger again, or tries once more in a while.
+  void Resync();
+  void Report(const absl::Status& status, absl::string_view context) const;
+
+  GatekeeperOptions options_;
+  Collaborators with_;
+  Ledger ledger_;
+  Programmer programmer_;
+  std::set<Flow> older_;
+  std::string boot_id_;
+  absl::Time started_;
+  int64_t sequence_ = 0;
+  uint64_t audit_number_ = 0;
+  // The usage of grants that end up to here has been read into last_usage_.
+  BootTime usage_read_until_;
+  absl::flat_hash_map<std::string, Usage> last_usage_;
+  // The kernel may hold something else than the ledger says.
+  bool resync_wanted_ = false;
+  // Where ends could not be recorded or the table not be rebuilt, when to try
+  // again.
+  std::optional<BootTime> retry_at_;
+};
+
+}  // namespace postern
+
+#endif  // POSTERN_AGENT_ENFORCER_GATEKEEPER_H_

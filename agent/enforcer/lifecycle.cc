@@ -1,0 +1,187 @@
+// The gatekeeper's start, stop and change of options.
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "agent/enforcer/gatekeeper.h"
+#include "agent/enforcer/usage.h"
+#include "agent/grants/decide.h"
+#include "common/status.h"
+
+namespace postern {
+namespace {
+
+constexpr char kAgent[] = "agent";
+constexpr absl::Duration kRetryAfter = absl::Seconds(1);
+
+std::vector<Flow> Intersection(const std::vector<Flow>& flows, const std::set<Flow>& with) {
+  std::vector<Flow> both;
+  std::copy_if(flows.begin(), flows.end(), std::back_inserter(both),
+               [&](const Flow& flow) { return with.contains(flow); });
+  return both;
+}
+
+}  // namespace
+
+absl::Status Gatekeeper::Start() {
+  const Now now = with_.clock.Read();
+  started_ = now.wall;
+  absl::StatusOr<StoredState> state = with_.store.Load();
+  if (!state.ok()) {
+    // Without the ledger nothing may pass that the kernel does not know of.
+    Report(CloseGate(), "closing the gate");
+    return Annotate(state.status(), "reading the ledger");
+  }
+  sequence_ = state->last_sequence;
+  audit_number_ = state->last_audit_number;
+
+  POSTERN_ASSIGN_OR_RETURN(std::vector<Flow> older, OlderFlowsAtStart());
+  std::vector<Write> writes;
+  POSTERN_RETURN_IF_ERROR(RestoreGrants(*state, now, writes));
+  older_ = std::set<Flow>(older.begin(), older.end());
+  POSTERN_RETURN_IF_ERROR(RecordAgentEvent(
+      AuditKind::kAgentStarted, kAgent,
+      absl::StrCat(ledger_.size(), " live grants, ", options_.gate.enforce ? "enforce" : "observe"),
+      std::move(writes)));
+  return Annotate(programmer_.Rebuild(options_.gate, older, with_.clock.Read().boot),
+                  "building the firewall's table");
+}
+
+absl::Status Gatekeeper::CloseGate() {
+  POSTERN_ASSIGN_OR_RETURN(const bool standing, with_.firewall.HasTable());
+  if (standing) return absl::OkStatus();
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> older,
+                           with_.sessions.ListLive(options_.gate.ports));
+  return programmer_.Rebuild(options_.gate, older, with_.clock.Read().boot);
+}
+
+// With a table standing, only what it knew as older is: the rest came through
+// the gate.
+absl::StatusOr<std::vector<Flow>> Gatekeeper::OlderFlowsAtStart() {
+  POSTERN_ASSIGN_OR_RETURN(std::vector<Flow> live, with_.sessions.ListLive(options_.gate.ports));
+  POSTERN_ASSIGN_OR_RETURN(const bool standing, with_.firewall.HasTable());
+  if (!standing) return live;
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> known, with_.firewall.ReadOlderFlows());
+  return Intersection(live, std::set<Flow>(known.begin(), known.end()));
+}
+
+// Puts the grants that have time left into the ledger, and adds to `writes`
+// what the store must learn: ends that fell due, deadlines on this boot's clock,
+// and the usage that the standing table counted and the new one will not.
+absl::Status Gatekeeper::RestoreGrants(const StoredState& state, const Now& now,
+                                       std::vector<Write>& writes) {
+  std::vector<Grant> grants = state.live;
+  std::vector<Grant*> all;
+  for (Grant& grant : grants) all.push_back(&grant);
+  POSTERN_RETURN_IF_ERROR(AddUsage(with_.firewall, now, all));
+
+  for (size_t i = 0; i < grants.size(); ++i) {
+    Grant& grant = grants[i];
+    if (grant.boot_id != boot_id_) {
+      // The clock that does not step began anew: what is left is told by wall
+      // time, and is never more than the whole.
+      const absl::Duration left = std::min(grant.end - now.wall, grant.end - grant.start);
+      grant.deadline = now.boot + left;
+      grant.boot_id = boot_id_;
+    }
+    if (grant.deadline <= now.boot) {
+      grant = Expired(grant);
+      AuditEvent event{.number = ++audit_number_,
+                       .time = now.wall,
+                       .kind = AuditKind::kGrantExpired,
+                       .actor = kAgent,
+                       .grant_id = grant.id,
+                       .requestor = grant.requestor,
+                       .sources = grant.sources,
+                       .ports = grant.ports,
+                       .end = grant.end,
+                       .detail = "while the agent was not running"};
+      writes.push_back({.put = grant, .erase = std::nullopt, .audit = std::move(event)});
+      continue;
+    }
+    ledger_.Put(grant);
+    if (grant != state.live[i]) {
+      writes.push_back({.put = grant, .erase = std::nullopt, .audit = std::nullopt});
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Gatekeeper::Stop() {
+  Report(RecordAgentEvent(AuditKind::kAgentStopped, kAgent,
+                          absl::StrCat(ledger_.size(), " live grants stay with the kernel")),
+         "recording the stop");
+}
+
+absl::Status Gatekeeper::Reconfigure(GatekeeperOptions options, absl::string_view actor) {
+  if (options.gate != options_.gate) {
+    POSTERN_RETURN_IF_ERROR(RebuildTable(options.gate, OlderFlowsAfter(options)));
+  }
+  options_ = std::move(options);
+  return RecordAgentEvent(AuditKind::kConfigReloaded, actor,
+                          options_.gate.enforce ? "enforce" : "observe");
+}
+
+absl::Status Gatekeeper::RebuildTable(const GateOptions& gate, const std::vector<Flow>& older) {
+  const Now now = with_.clock.Read();
+  std::vector<Grant> counted;
+  for (const auto& [id, grant] : ledger_.grants()) counted.push_back(grant);
+  std::vector<Grant*> pointers;
+  for (Grant& grant : counted) pointers.push_back(&grant);
+  POSTERN_RETURN_IF_ERROR(AddUsage(with_.firewall, now, pointers));
+  POSTERN_RETURN_IF_ERROR(
+      Annotate(programmer_.Rebuild(gate, older, now.boot), "building the firewall's table"));
+  for (const Grant& grant : counted) ledger_.SetUsage(grant.id, grant.usage);
+  older_ = std::set<Flow>(older.begin(), older.end());
+  return absl::OkStatus();
+}
+
+void Gatekeeper::Resync() {
+  const absl::Status status = RebuildTable(options_.gate, {older_.begin(), older_.end()});
+  resync_wanted_ = !status.ok();
+  if (status.ok()) return;
+  retry_at_ = with_.clock.Read().boot + kRetryAfter;
+  Report(status, "making the firewall equal to the ledger");
+}
+
+// Where the gate was not closed before, what is live now is older than it.
+std::vector<Flow> Gatekeeper::OlderFlowsAfter(const GatekeeperOptions& next) {
+  absl::StatusOr<std::vector<Flow>> live = with_.sessions.ListLive(next.gate.ports);
+  if (!live.ok()) {
+    Report(live.status(), "listing the connections older than the gate");
+    return {older_.begin(), older_.end()};
+  }
+  const bool was_open = !options_.gate.enforce;
+  const std::vector<uint16_t>& guarded = options_.gate.ports;
+  std::vector<Flow> older;
+  std::copy_if(live->begin(), live->end(), std::back_inserter(older), [&](const Flow& flow) {
+    const bool newly_guarded =
+        std::find(guarded.begin(), guarded.end(), flow.local_port) == guarded.end();
+    return was_open || newly_guarded || older_.contains(flow);
+  });
+  return older;
+}
+
+absl::Status Gatekeeper::RecordAgentEvent(AuditKind kind, absl::string_view actor,
+                                          absl::string_view detail, std::vector<Write> writes) {
+  AuditEvent event{.number = audit_number_ + 1,
+                   .time = with_.clock.Read().wall,
+                   .kind = kind,
+                   .actor = std::string(actor),
+                   .grant_id = {},
+                   .requestor = {},
+                   .sources = {},
+                   .ports = {},
+                   .end = {},
+                   .detail = std::string(detail)};
+  writes.push_back({.put = std::nullopt, .erase = std::nullopt, .audit = event});
+  POSTERN_RETURN_IF_ERROR(with_.store.Commit(writes));
+  ++audit_number_;
+  with_.announce(event);
+  return absl::OkStatus();
+}
+
+}  // namespace postern

@@ -1,0 +1,462 @@
+#include "agent/firewall/builder.h"
+
+#include <linux/if.h>
+#include <linux/in.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tuple_common.h>
+#include <linux/rtnetlink.h>
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace postern {
+namespace {
+
+constexpr char kTrustedSet[] = "trusted";
+// Never guarded, whatever the options say.
+constexpr char kLoopback[] = "lo";
+constexpr char kGuardedSet[] = "guarded";
+
+// Base chains.
+constexpr char kSynChain[] = "syn";
+constexpr char kGateChain[] = "gate";
+constexpr char kReplyChain[] = "reply";
+// Chains jumped to; those that end in 4 or 6 see one family only.
+constexpr char kAdmitChain[] = "admit";
+constexpr char kRecheckChain[] = "recheck";
+constexpr char kOwnPortChain[] = "own_port";
+
+// Between raw and connection tracking (-300 and -200, netfilter_ipv4.h), after
+// defragmentation (-400).
+constexpr int kSynPriority = -280;
+// After connection tracking (-200), before other mangling (-150) and before
+// destination NAT (-100): published ports of containers are still this host's.
+constexpr int kGatePriority = -160;
+constexpr int kReplyPriority = -160;
+
+// How many sources one rule may name. The kernel takes rules whose expressions
+// are smaller than 4 KiB together (dlen in struct nft_rule, nf_tables.h): about
+// 136 bytes for an IPv6 source, where 20 leave room for other kernels' sizes.
+constexpr size_t kMaxSourcesInRule = 20;
+
+// nft's data types (enum datatypes in its datatype.h), 6 bits each in a
+// concatenation.
+constexpr uint32_t kTypeIpv4 = 7;
+constexpr uint32_t kTypeIpv6 = 8;
+constexpr uint32_t kTypeProtocol = 12;
+constexpr uint32_t kTypePort = 13;
+constexpr uint32_t kTypeInterface = 41;
+
+// struct tcphdr: the byte of flags, and the flags.
+constexpr uint32_t kTcpFlagsOffset = 13;
+constexpr uint8_t kTcpFin = 0x01;
+constexpr uint8_t kTcpSyn = 0x02;
+constexpr uint8_t kTcpRst = 0x04;
+constexpr uint8_t kTcpAck = 0x10;
+
+// The bits of `ct state` (NF_CT_STATE_BIT in nf_conntrack_common.h).
+constexpr uint32_t kStateEstablished = 1U << (IP_CT_ESTABLISHED + 1);
+constexpr uint32_t kStateNew = 1U << (IP_CT_NEW + 1);
+
+using Expressions = std::vector<Expression>;
+
+// How packets of one family are read.
+struct FamilyView {
+  Family family;
+  uint8_t netfilter_protocol;
+  uint32_t source_offset;
+  uint32_t destination_offset;
+  uint32_t address_length;
+  // Registers an address takes.
+  int address_registers;
+  const char* suffix;
+  const char* older_set;
+};
+
+// Offsets within struct iphdr and struct ipv6hdr.
+constexpr FamilyView kIpv4View = {Family::kIpv4, NFPROTO_IPV4, 12, 16, 4, 1, "4", kOlderIpv4Set};
+constexpr FamilyView kIpv6View = {Family::kIpv6, NFPROTO_IPV6, 8, 24, 16, 4, "6", kOlderIpv6Set};
+constexpr FamilyView kViews[] = {kIpv4View, kIpv6View};
+
+// A number as the kernel holds it in a register that it fills in host order.
+Bytes HostOrder(uint32_t value) {
+  Bytes bytes(sizeof value);
+  std::memcpy(bytes.data(), &value, sizeof value);
+  return bytes;
+}
+
+Bytes NetworkPort(uint16_t port) {
+  return {static_cast<uint8_t>(port >> 8), static_cast<uint8_t>(port & 0xff)};
+}
+
+Bytes NetmaskOf(Family family, int length) {
+  Address ones{.family = family};
+  ones.bytes.fill(0xff);
+  const Address mask = Masked(ones, length);
+  return Bytes(mask.bytes.begin(), mask.bytes.begin() + mask.size());
+}
+
+Bytes AddressBytes(const Address& address) {
+  return Bytes(address.bytes.begin(), address.bytes.begin() + address.size());
+}
+
+void Append(Expressions& to, Expressions more) {
+  std::move(more.begin(), more.end(), std::back_inserter(to));
+}
+
+Expressions Concat(std::initializer_list<Expressions> parts) {
+  Expressions all;
+  for (const Expressions& part : parts) Append(all, part);
+  return all;
+}
+
+// ---- Matches ----
+
+Expressions IsFamily(const FamilyView& view) {
+  return {LoadMeta{MetaKey::kNfProtocol}, Compare{.value = {view.netfilter_protocol}}};
+}
+
+Expressions IsTcp() { return {LoadMeta{MetaKey::kL4Protocol}, Compare{.value = {IPPROTO_TCP}}}; }
+
+Expressions TcpFlags(uint8_t mask, uint8_t wanted) {
+  return {LoadPayload{PayloadBase::kTransport, kTcpFlagsOffset, 1}, Mask{.mask = {mask}},
+          Compare{.value = {wanted}}};
+}
+
+// The port at `offset` of the transport header, with its protocol, is guarded.
+Expressions IsGuarded(uint32_t offset) {
+  return {LoadMeta{MetaKey::kL4Protocol, 0}, LoadPayload{PayloadBase::kTransport, offset, 2, 1},
+          Lookup{.set = kGuardedSet}};
+}
+constexpr uint32_t kSourcePort = 0;
+constexpr uint32_t kDestinationPort = 2;
+
+// The address is delivered on this host: its own, a broadcast, a multicast or
+// an anycast one. Everything else is unicast to somebody else.
+Expressions IsThisHosts(FibAddress address) {
+  return {LoadFibType{address}, Compare{.equal = false, .value = HostOrder(RTN_UNICAST)}};
+}
+
+Expressions HasState(uint32_t bits) {
+  return {LoadCt{CtKey::kState}, Mask{.mask = HostOrder(bits)},
+          Compare{.equal = false, .value = HostOrder(0)}};
+}
+
+Expressions IsReply() { return {LoadCt{CtKey::kDirection}, Compare{.value = {IP_CT_DIR_REPLY}}}; }
+
+Expressions HasCutLabel() {
+  const Bytes label = CutLabel();
+  return {LoadCt{CtKey::kLabel}, Mask{.mask = label},
+          Compare{.equal = false, .value = Bytes(label.size(), 0)}};
+}
+
+Expressions ThroughTrusted(MetaKey interface) {
+  return {LoadMeta{interface}, Lookup{.set = kTrustedSet}};
+}
+
+// Where a packet's source, protocol and port are read from.
+enum class ReadFrom { kPacket, kOriginalTuple };
+
+Expression LoadSource(const FamilyView& view, ReadFrom from) {
+  if (from == ReadFrom::kOriginalTuple) return LoadCt{CtKey::kOriginalSource, view.family};
+  return LoadPayload{PayloadBase::kNetwork, view.source_offset, view.address_length};
+}
+
+Expressions LoadProtocolAndPort(const FamilyView& view, ReadFrom from) {
+  const int protocol = view.address_registers;
+  const int port = protocol + 1;
+  if (from == ReadFrom::kOriginalTuple) {
+    return {LoadCt{CtKey::kProtocol, view.family, protocol},
+            LoadCt{CtKey::kOriginalPort, view.family, port}};
+  }
+  return {LoadMeta{MetaKey::kL4Protocol, protocol},
+          LoadPayload{PayloadBase::kTransport, kDestinationPort, 2, port}};
+}
+
+// The lookup of one granted set; protocol and port are in their registers.
+Expressions LookupSource(const FamilyView& view, ReadFrom from, const SetId& set, bool absent) {
+  return {LoadSource(view, from), Mask{.mask = NetmaskOf(view.family, set.prefix_length)},
+          Lookup{.set = set.Name(), .absent = absent}};
+}
+
+Expressions CompareSource(const FamilyView& view, ReadFrom from, const Prefix& prefix, bool equal) {
+  return {LoadSource(view, from), Mask{.mask = NetmaskOf(view.family, prefix.length)},
+          Compare{.equal = equal, .value = AddressBytes(prefix.address)}};
+}
+
+// This packet's connection, seen from this host, is (or is not) older than the
+// gate.
+Expressions LookupOlder(const FamilyView& view, bool inbound, bool absent) {
+  const int address = view.address_registers;
+  const uint32_t remote = inbound ? view.source_offset : view.destination_offset;
+  const uint32_t local = inbound ? view.destination_offset : view.source_offset;
+  const uint32_t remote_port = inbound ? kSourcePort : kDestinationPort;
+  const uint32_t local_port = inbound ? kDestinationPort : kSourcePort;
+  return {LoadPayload{PayloadBase::kNetwork, remote, view.address_length, 0},
+          LoadPayload{PayloadBase::kTransport, remote_port, 2, address},
+          LoadPayload{PayloadBase::kNetwork, local, view.address_length, address + 1},
+          LoadPayload{PayloadBase::kTransport, local_port, 2, 2 * address + 1},
+          Lookup{.set = view.older_set, .absent = absent}};
+}
+
+// ---- Chains ----
+
+// What closes the gate: in observe mode the packet is counted and goes on.
+Expressions Refuse(const GateOptions& options) {
+  if (!options.enforce) return {Count{kDroppedCounter}, Accept{}};
+  return {Count{kDroppedCounter}, Drop{}};
+}
+
+void AddRuleTo(std::vector<Rule>& rules, std::string chain, Expressions expressions) {
+  rules.push_back(Rule{.chain = std::move(chain), .expressions = std::move(expressions)});
+}
+
+// Drops a flood of connection attempts before it costs connection tracking. Its
+// absent lookups leave the elements' counters to the gate. A packet that is not
+// dropped here is judged by the gate, so that leaving the rule out is safe where
+// too many prefix lengths are in use for one rule.
+void BuildSyn(const GateOptions& options, const std::set<SetId>& sets, std::vector<Rule>& rules) {
+  if (!options.enforce) return;
+  AddRuleTo(rules, kSynChain, Concat({ThroughTrusted(MetaKey::kInputInterface), {Accept{}}}));
+  for (const FamilyView& view : kViews) {
+    Expressions rule =
+        Concat({IsFamily(view), IsTcp(), TcpFlags(kTcpFin | kTcpSyn | kTcpRst | kTcpAck, kTcpSyn),
+                IsGuarded(kDestinationPort), IsThisHosts(FibAddress::kDestination)});
+    size_t sources = 0;
+    for (const Prefix& prefix : options.always_allow) {
+      if (prefix.family() != view.family) continue;
+      Append(rule, CompareSource(view, ReadFrom::kPacket, prefix, /*equal=*/false));
+      ++sources;
+    }
+    Append(rule, LoadProtocolAndPort(view, ReadFrom::kPacket));
+    for (const SetId& set : sets) {
+      if (set.family != view.family) continue;
+      Append(rule, LookupSource(view, ReadFrom::kPacket, set, /*absent=*/true));
+      ++sources;
+    }
+    Append(rule, Refuse(options));
+    if (sources <= kMaxSourcesInRule) AddRuleTo(rules, kSynChain, std::move(rule));
+  }
+}
+
+// The gate proper: what comes in.
+void BuildGate(const GateOptions& options, std::vector<Rule>& rules) {
+  AddRuleTo(rules, kGateChain, Concat({ThroughTrusted(MetaKey::kInputInterface), {Accept{}}}));
+  // Answers to what this host (or one behind it) asked for. Answers within a cut
+  // connection meet the reply chain on their way out.
+  AddRuleTo(rules, kGateChain, Concat({IsReply(), {Accept{}}}));
+  if (options.own_port) {
+    AddRuleTo(rules, kGateChain,
+              Concat({IsTcp(),
+                      {LoadPayload{PayloadBase::kTransport, kDestinationPort, 2},
+                       Compare{.value = NetworkPort(options.own_port->port)}},
+                      IsThisHosts(FibAddress::kDestination),
+                      {Goto{kOwnPortChain}}}));
+  }
+  for (const FamilyView& view : kViews) {
+    AddRuleTo(
+        rules, kGateChain,
+        Concat({IsFamily(view), HasCutLabel(), {Goto{absl::StrCat(kRecheckChain, view.suffix)}}}));
+  }
+  for (const FamilyView& view : kViews) {
+    AddRuleTo(rules, kGateChain,
+              Concat({IsFamily(view),
+                      IsGuarded(kDestinationPort),
+                      IsThisHosts(FibAddress::kDestination),
+                      {Goto{absl::StrCat(kAdmitChain, view.suffix)}}}));
+  }
+}
+
+void BuildOwnPort(const GateOptions& options, std::vector<Rule>& rules) {
+  if (!options.own_port) return;
+  for (const Prefix& prefix : options.own_port->from) {
+    const FamilyView& view = prefix.family() == Family::kIpv4 ? kIpv4View : kIpv6View;
+    AddRuleTo(
+        rules, kOwnPortChain,
+        Concat({IsFamily(view), CompareSource(view, ReadFrom::kPacket, prefix, true), {Accept{}}}));
+  }
+  AddRuleTo(rules, kOwnPortChain, Refuse(options));
+}
+
+// A packet for a guarded port of this host, in the direction that opened its
+// connection; connections that are cut have been dealt with.
+void BuildAdmit(const FamilyView& view, const GateOptions& options, const std::set<SetId>& sets,
+                std::vector<Rule>& rules) {
+  const std::string chain = absl::StrCat(kAdmitChain, view.suffix);
+  AddRuleTo(rules, chain, Concat({HasState(kStateEstablished), {Accept{}}}));
+  for (const Prefix& prefix : options.always_allow) {
+    if (prefix.family() != view.family) continue;
+    AddRuleTo(rules, chain,
+              Concat({CompareSource(view, ReadFrom::kPacket, prefix, true), {Accept{}}}));
+  }
+  // Keep sets come first: a connection that both kinds admit may live on.
+  for (const Admission admission : {Admission::kKeep, Admission::kCut}) {
+    for (const SetId& set : sets) {
+      if (set.family != view.family || set.admission != admission) continue;
+      Expressions rule = Concat({LoadProtocolAndPort(view, ReadFrom::kPacket),
+                                 LookupSource(view, ReadFrom::kPacket, set, false)});
+      if (admission == Admission::kCut) rule.push_back(SetCutLabel{});
+      rule.push_back(Accept{});
+      AddRuleTo(rules, chain, std::move(rule));
+    }
+  }
+  AddRuleTo(rules, chain,
+            Concat({IsTcp(), TcpFlags(kTcpSyn, 0), LookupOlder(view, true, false), {Accept{}}}));
+  AddRuleTo(rules, chain, Refuse(options));
+}
+
+// A packet, in either direction, of a connection that only lives while a grant
+// covers who opened it.
+void BuildRecheck(const FamilyView& view, const GateOptions& options, const std::set<SetId>& sets,
+                  std::vector<Rule>& rules) {
+  const std::string chain = absl::StrCat(kRecheckChain, view.suffix);
+  for (const Prefix& prefix : options.always_allow) {
+    if (prefix.family() != view.family) continue;
+    AddRuleTo(rules, chain,
+              Concat({CompareSource(view, ReadFrom::kOriginalTuple, prefix, true), {Accept{}}}));
+  }
+  for (const SetId& set : sets) {
+    if (set.family != view.family) continue;
+    AddRuleTo(rules, chain,
+              Concat({LoadProtocolAndPort(view, ReadFrom::kOriginalTuple),
+                      LookupSource(view, ReadFrom::kOriginalTuple, set, false),
+                      {Accept{}}}));
+  }
+  AddRuleTo(rules, chain, Refuse(options));
+}
+
+// What goes out.
+void BuildReply(const GateOptions& options, std::vector<Rule>& rules) {
+  if (!options.enforce) return;
+  AddRuleTo(rules, kReplyChain, Concat({ThroughTrusted(MetaKey::kOutputInterface), {Accept{}}}));
+  for (const FamilyView& view : kViews) {
+    AddRuleTo(rules, kReplyChain,
+              Concat({IsFamily(view),
+                      IsReply(),
+                      HasCutLabel(),
+                      {Goto{absl::StrCat(kRecheckChain, view.suffix)}}}));
+  }
+  // A server's packet in the middle of a connection that conntrack has lost
+  // would enter it again as one that this host opened, and the client's packets
+  // would pass as its answers. The client's own next packet enters it rightly,
+  // if a grant still admits it.
+  for (const FamilyView& view : kViews) {
+    AddRuleTo(rules, kReplyChain,
+              Concat({IsFamily(view), IsTcp(), TcpFlags(kTcpSyn, 0), IsGuarded(kSourcePort),
+                      HasState(kStateNew), IsThisHosts(FibAddress::kSource),
+                      LookupOlder(view, false, true), Refuse(options)}));
+  }
+}
+
+std::vector<Rule> BuildRules(const GateOptions& options, const std::set<SetId>& sets) {
+  std::vector<Rule> rules;
+  BuildSyn(options, sets, rules);
+  BuildGate(options, rules);
+  BuildOwnPort(options, rules);
+  for (const FamilyView& view : kViews) {
+    BuildAdmit(view, options, sets, rules);
+    BuildRecheck(view, options, sets, rules);
+  }
+  BuildReply(options, rules);
+  return rules;
+}
+
+// ---- Table ----
+
+struct Chain {
+  std::string name;
+  std::optional<BaseHook> base;
+};
+
+// Every chain there can be, so that flushing and adding never depend on the
+// options.
+std::vector<Chain> Chains() {
+  std::vector<Chain> chains = {{kOwnPortChain, std::nullopt}};
+  for (const FamilyView& view : kViews) {
+    chains.push_back({absl::StrCat(kAdmitChain, view.suffix), std::nullopt});
+    chains.push_back({absl::StrCat(kRecheckChain, view.suffix), std::nullopt});
+  }
+  chains.push_back({kSynChain, BaseHook{Hook::kPrerouting, kSynPriority}});
+  chains.push_back({kGateChain, BaseHook{Hook::kPrerouting, kGatePriority}});
+  chains.push_back({kReplyChain, BaseHook{Hook::kPostrouting, kReplyPriority}});
+  return chains;
+}
+
+AddConstantSet TrustedSet(const GateOptions& options) {
+  AddConstantSet set{
+      .name = kTrustedSet, .key_length = IFNAMSIZ, .key_type = kTypeInterface, .elements = {}};
+  std::set<std::string> names(options.trusted_interfaces.begin(), options.trusted_interfaces.end());
+  names.insert(kLoopback);
+  for (const std::string& name : names) {
+    Bytes key(IFNAMSIZ, 0);
+    std::copy_n(name.begin(), std::min<size_t>(name.size(), IFNAMSIZ - 1), key.begin());
+    set.elements.push_back(std::move(key));
+  }
+  return set;
+}
+
+AddConstantSet GuardedSet(const GateOptions& options) {
+  AddConstantSet set{.name = kGuardedSet,
+                     .key_length = 8,
+                     .key_type = kTypeProtocol << 6 | kTypePort,
+                     .elements = {}};
+  for (const uint16_t port : options.ports) {
+    for (const uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
+      const Bytes number = NetworkPort(port);
+      set.elements.push_back({protocol, 0, 0, 0, number[0], number[1], 0, 0});
+    }
+  }
+  return set;
+}
+
+AddConstantSet OlderSet(const FamilyView& view, const std::vector<Flow>& older) {
+  const uint32_t address = view.family == Family::kIpv4 ? kTypeIpv4 : kTypeIpv6;
+  AddConstantSet set{
+      .name = view.older_set,
+      .key_length = 2 * view.address_length + 8,
+      .key_type = address << 18 | kTypePort << 12 | address << 6 | kTypePort,
+      .elements = {},
+  };
+  for (const Flow& flow : older) {
+    if (flow.remote.family == view.family) set.elements.push_back(FlowKey(flow));
+  }
+  return set;
+}
+
+}  // namespace
+
+Transaction BuildTable(const GateOptions& options, const std::set<SetId>& sets,
+                       const std::vector<Flow>& older) {
+  Transaction transaction = {ReplaceTable{}, AddCounter{kDroppedCounter}, TrustedSet(options),
+                             GuardedSet(options)};
+  for (const FamilyView& view : kViews) transaction.emplace_back(OlderSet(view, older));
+  for (const SetId& set : sets) transaction.emplace_back(AddSet{set});
+  for (const Chain& chain : Chains()) transaction.emplace_back(AddChain{chain.name, chain.base});
+  for (Rule& rule : BuildRules(options, sets)) transaction.emplace_back(AddRule{std::move(rule)});
+  return transaction;
+}
+
+SetChange ChangeSets(const GateOptions& options, const std::set<SetId>& from,
+                     const std::set<SetId>& to) {
+  SetChange change;
+  if (from == to) return change;
+  for (const SetId& set : to) {
+    if (!from.contains(set)) change.before_elements.emplace_back(AddSet{set});
+  }
+  for (const Chain& chain : Chains()) change.after_elements.emplace_back(FlushChain{chain.name});
+  for (Rule& rule : BuildRules(options, to)) {
+    change.after_elements.emplace_back(AddRule{std::move(rule)});
+  }
+  for (const SetId& set : from) {
+    if (!to.contains(set)) change.after_elements.emplace_back(DeleteSet{set});
+  }
+  return change;
+}
+
+}  // namespace postern

@@ -1,0 +1,56 @@
+// From what the gate should be to the transactions that make it so. Pure.
+
+#ifndef POSTERN_AGENT_FIREWALL_BUILDER_H_
+#define POSTERN_AGENT_FIREWALL_BUILDER_H_
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/firewall/ruleset.h"
+#include "common/prefix.h"
+
+namespace postern {
+
+// The agent's own port and who may reach it.
+struct OwnPort {
+  uint16_t port = 0;
+  std::vector<Prefix> from;
+  friend bool operator==(const OwnPort&, const OwnPort&) = default;
+};
+
+struct GateOptions {
+  // False: everything is counted and nothing dropped.
+  bool enforce = true;
+  std::vector<uint16_t> ports;
+  // Loopback is always one of them.
+  std::vector<std::string> trusted_interfaces;
+  std::vector<Prefix> always_allow;
+  std::optional<OwnPort> own_port;
+  friend bool operator==(const GateOptions&, const GateOptions&) = default;
+};
+
+inline constexpr char kDroppedCounter[] = "dropped";
+inline constexpr char kOlderIpv4Set[] = "older4";
+inline constexpr char kOlderIpv6Set[] = "older6";
+
+// The whole table but its granted elements: chains, counters, constant sets,
+// the granted sets in `sets`, and the rules.
+Transaction BuildTable(const GateOptions& options, const std::set<SetId>& sets,
+                       const std::vector<Flow>& older);
+
+// The step from one collection of granted sets to another on a standing table:
+// new sets, the rules anew, unused sets gone. Element operations that need a new
+// set go after `before_elements` and ahead of `after_elements`.
+struct SetChange {
+  Transaction before_elements;
+  Transaction after_elements;
+};
+SetChange ChangeSets(const GateOptions& options, const std::set<SetId>& from,
+                     const std::set<SetId>& to);
+
+}  // namespace postern
+
+#endif  // POSTERN_AGENT_FIREWALL_BUILDER_H_

@@ -1,0 +1,236 @@
+#include "agent/firewall/nft/encode.h"
+
+#include <libmnl/libmnl.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/object.h>
+#include <libnftnl/rule.h>
+#include <libnftnl/set.h>
+#include <libnftnl/table.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include <string>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "agent/firewall/nft/elements.h"
+#include "agent/firewall/nft/expressions.h"
+#include "agent/firewall/nft/nftnl_ptr.h"
+#include "common/status.h"
+
+namespace postern::nft {
+namespace {
+
+// The kernel's limits (nf_tables.h): expressions of a rule (one fewer than
+// NFT_RULE_MAXEXPRS), bytes of a name (NFT_NAME_MAXLEN) and of a key
+// (NFT_DATA_VALUE_MAXLEN).
+constexpr size_t kMaxExpressions = 127;
+constexpr size_t kMaxName = 255;
+constexpr size_t kMaxKey = 64;
+
+// Room for one expression with its longest parts: a name, or a mask and its
+// complement.
+constexpr size_t kExpressionRoom = 512;
+// Room for what describes any other object.
+constexpr size_t kObjectRoom = 2048;
+
+// nft's data types (enum datatypes in its datatype.h), 6 bits each in a
+// concatenation. The kernel only keeps them for whoever lists the set.
+constexpr uint32_t kTypeIpv4 = 7;
+constexpr uint32_t kTypeIpv6 = 8;
+constexpr uint32_t kTypeProtocol = 12;
+constexpr uint32_t kTypePort = 13;
+constexpr int kTypeBits = 6;
+
+absl::Status Refuse(const Operation& operation, absl::string_view why) {
+  return absl::UnavailableError(absl::StrCat(Describe(operation), ": ", why));
+}
+
+// Writes operations other than those on elements, which come in runs.
+class Writer {
+ public:
+  explicit Writer(Batch& batch) : batch_(batch) {}
+
+  // The operation that the next messages come from, for messages and numbers.
+  void Enter(size_t index, const Operation& operation) {
+    index_ = index;
+    operation_ = &operation;
+  }
+
+  absl::Status operator()(const ReplaceTable&) {
+    // Adding one that is there changes nothing, so the deletion always finds it.
+    PutTable(NFT_MSG_NEWTABLE);
+    PutTable(NFT_MSG_DELTABLE);
+    PutTable(NFT_MSG_NEWTABLE);
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const AddChain& add) {
+    POSTERN_RETURN_IF_ERROR(CheckName(add.name));
+    const auto chain = Own<ChainPtr>(nftnl_chain_alloc());
+    nftnl_chain_set_str(chain.get(), NFTNL_CHAIN_TABLE, kTableName);
+    nftnl_chain_set_str(chain.get(), NFTNL_CHAIN_NAME, add.name.c_str());
+    if (add.base.has_value()) {
+      nftnl_chain_set_str(chain.get(), NFTNL_CHAIN_TYPE, "filter");
+      nftnl_chain_set_u32(
+          chain.get(), NFTNL_CHAIN_HOOKNUM,
+          add.base->hook == Hook::kPrerouting ? NF_INET_PRE_ROUTING : NF_INET_POST_ROUTING);
+      nftnl_chain_set_s32(chain.get(), NFTNL_CHAIN_PRIO, add.base->priority);
+      nftnl_chain_set_u32(chain.get(), NFTNL_CHAIN_POLICY, NF_ACCEPT);
+    }
+    nftnl_chain_nlmsg_build_payload(Start(NFT_MSG_NEWCHAIN, NLM_F_CREATE), chain.get());
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const FlushChain& flush) {
+    POSTERN_RETURN_IF_ERROR(CheckName(flush.name));
+    const RulePtr rule = NewRule(flush.name);
+    nftnl_rule_nlmsg_build_payload(Start(NFT_MSG_DELRULE, 0), rule.get());
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const AddRule& add) {
+    POSTERN_RETURN_IF_ERROR(CheckName(add.rule.chain));
+    const RulePtr rule = NewRule(add.rule.chain);
+    size_t count = 0;
+    for (const Expression& expression : add.rule.expressions) {
+      if (!Fits(expression)) return Refuse(*operation_, "a name or a value in it is too long");
+      count += KernelExpressions(expression);
+      if (count > kMaxExpressions) break;
+      AppendExpression(expression, rule.get());
+    }
+    if (count > kMaxExpressions) {
+      return Refuse(*operation_, absl::StrCat("more than the ", kMaxExpressions,
+                                              " expressions a rule can have"));
+    }
+    nlmsghdr* message = batch_.Add(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, index_,
+                                   kObjectRoom + count * kExpressionRoom);
+    nftnl_rule_nlmsg_build_payload(message, rule.get());
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const AddCounter& add) {
+    POSTERN_RETURN_IF_ERROR(CheckName(add.name));
+    const auto object = Own<ObjectPtr>(nftnl_obj_alloc());
+    nftnl_obj_set_str(object.get(), NFTNL_OBJ_TABLE, kTableName);
+    nftnl_obj_set_str(object.get(), NFTNL_OBJ_NAME, add.name.c_str());
+    nftnl_obj_set_u32(object.get(), NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
+    nftnl_obj_nlmsg_build_payload(Start(NFT_MSG_NEWOBJ, NLM_F_CREATE), object.get());
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const AddSet& add) {
+    const bool ipv4 = add.id.family == Family::kIpv4;
+    const uint32_t address = ipv4 ? kTypeIpv4 : kTypeIpv6;
+    const SetPtr set = NewSet(add.id.Name());
+    nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, NFT_SET_TIMEOUT | NFT_SET_EXPR);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE,
+                      ((address << kTypeBits | kTypeProtocol) << kTypeBits) | kTypePort);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_LEN, ipv4 ? 12 : 24);
+    // Each new element gets its own copy of these.
+    nftnl_set_add_expr(set.get(), NewExpression("counter").release());
+    nftnl_set_add_expr(set.get(), NewExpression("last").release());
+    PutSet(set.get());
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const DeleteSet& remove) {
+    const auto set = Own<SetPtr>(nftnl_set_alloc());
+    nftnl_set_set_str(set.get(), NFTNL_SET_TABLE, kTableName);
+    nftnl_set_set_str(set.get(), NFTNL_SET_NAME, remove.id.Name().c_str());
+    nftnl_set_nlmsg_build_payload(Start(NFT_MSG_DELSET, 0), set.get());
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const AddConstantSet& add) {
+    POSTERN_RETURN_IF_ERROR(CheckName(add.name));
+    if (add.key_length == 0 || add.key_length > kMaxKey) {
+      return Refuse(*operation_,
+                    absl::StrCat("a key has 1 to ", kMaxKey, " bytes, not ", add.key_length));
+    }
+    for (const Bytes& key : add.elements) {
+      if (key.size() == add.key_length) continue;
+      return Refuse(*operation_,
+                    absl::StrCat("a key of ", key.size(), " bytes in a set of ", add.key_length));
+    }
+    const SetPtr set = NewSet(add.name);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, NFT_SET_CONSTANT);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE, add.key_type);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_LEN, add.key_length);
+    PutSet(set.get());
+    AppendConstantElements(add, index_, batch_);
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const PutElement&) { return absl::OkStatus(); }
+  absl::Status operator()(const RemoveElement&) { return absl::OkStatus(); }
+
+ private:
+  nlmsghdr* Start(uint16_t type, uint16_t flags) {
+    return batch_.Add(type, flags, index_, kObjectRoom);
+  }
+
+  absl::Status CheckName(const std::string& name) const {
+    if (name.size() <= kMaxName) return absl::OkStatus();
+    return Refuse(*operation_, absl::StrCat("a name has at most ", kMaxName, " bytes"));
+  }
+
+  void PutTable(uint16_t type) {
+    const auto table = Own<TablePtr>(nftnl_table_alloc());
+    nftnl_table_set_str(table.get(), NFTNL_TABLE_NAME, kTableName);
+    nftnl_table_nlmsg_build_payload(Start(type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0),
+                                    table.get());
+  }
+
+  static RulePtr NewRule(const std::string& chain) {
+    auto rule = Own<RulePtr>(nftnl_rule_alloc());
+    nftnl_rule_set_str(rule.get(), NFTNL_RULE_TABLE, kTableName);
+    nftnl_rule_set_str(rule.get(), NFTNL_RULE_CHAIN, chain.c_str());
+    return rule;
+  }
+
+  SetPtr NewSet(const std::string& name) {
+    auto set = Own<SetPtr>(nftnl_set_alloc());
+    nftnl_set_set_str(set.get(), NFTNL_SET_TABLE, kTableName);
+    nftnl_set_set_str(set.get(), NFTNL_SET_NAME, name.c_str());
+    // The kernel asks for a number, to refer to the set within the transaction;
+    // we refer by name.
+    nftnl_set_set_u32(set.get(), NFTNL_SET_ID, ++last_set_);
+    return set;
+  }
+
+  void PutSet(nftnl_set* set) {
+    nftnl_set_nlmsg_build_payload(Start(NFT_MSG_NEWSET, NLM_F_CREATE), set);
+  }
+
+  Batch& batch_;
+  size_t index_ = 0;
+  const Operation* operation_ = nullptr;
+  uint32_t last_set_ = 0;
+};
+
+bool IsAboutElements(const Operation& operation) {
+  return std::holds_alternative<PutElement>(operation) ||
+         std::holds_alternative<RemoveElement>(operation);
+}
+
+}  // namespace
+
+absl::Status Encode(const Transaction& transaction, const Capabilities& capabilities,
+                    const TimeoutClock& clock, uint32_t first_sequence, Batch& batch) {
+  batch.Begin(first_sequence);
+  Writer writer(batch);
+  for (size_t i = 0; i < transaction.size();) {
+    if (IsAboutElements(transaction[i])) {
+      i = AppendElements(transaction, i, capabilities, clock, batch);
+      continue;
+    }
+    writer.Enter(i, transaction[i]);
+    POSTERN_RETURN_IF_ERROR(std::visit(writer, transaction[i]));
+    ++i;
+  }
+  batch.End();
+  return absl::OkStatus();
+}
+
+}  // namespace postern::nft

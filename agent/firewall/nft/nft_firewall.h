@@ -1,0 +1,65 @@
+// The firewall of the kernel: nf_tables over netlink.
+
+#ifndef POSTERN_AGENT_FIREWALL_NFT_NFT_FIREWALL_H_
+#define POSTERN_AGENT_FIREWALL_NFT_NFT_FIREWALL_H_
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "agent/firewall/firewall.h"
+#include "agent/firewall/nft/batch.h"
+#include "agent/firewall/nft/capabilities.h"
+#include "agent/firewall/nft/socket.h"
+#include "agent/firewall/nft/timeout.h"
+
+namespace postern {
+
+// The table `inet postern` of one network namespace.
+class NftFirewall final : public Firewall {
+ public:
+  // For the network namespace of the calling thread, which may then be another
+  // than the one that uses the firewall. Finds out what the kernel can do.
+  static absl::StatusOr<std::unique_ptr<NftFirewall>> Open();
+  // The same for a kernel whose capabilities are known: `capabilities` may be
+  // less than they are, never more.
+  static absl::StatusOr<std::unique_ptr<NftFirewall>> Open(const nft::Capabilities& capabilities);
+
+  const nft::Capabilities& capabilities() const { return capabilities_; }
+
+  absl::Status Commit(const Transaction& transaction) override;
+  absl::StatusOr<bool> HasTable() override;
+  absl::StatusOr<std::vector<SetId>> ReadSets() override;
+  // Each key once. Elements whose keys no grant could have are left out where
+  // no packet can match them.
+  absl::StatusOr<std::vector<InstalledElement>> ReadElements(const SetId& set) override;
+  absl::StatusOr<std::optional<InstalledElement>> ReadElement(const SetId& set,
+                                                              const AccessKey& key) override;
+  absl::StatusOr<std::vector<Flow>> ReadOlderFlows() override;
+  absl::StatusOr<Counter> ReadCounter(absl::string_view name) override;
+
+ private:
+  NftFirewall(std::unique_ptr<nft::Socket> socket, const nft::Capabilities& capabilities)
+      : socket_(std::move(socket)), capabilities_(capabilities) {}
+
+  // Encodes and sends, counting timeouts from `clock`.
+  absl::Status CommitOnce(const Transaction& transaction, const nft::TimeoutClock& clock,
+                          bool& element_expired);
+  absl::Status CommitCountedFrom(const Transaction& transaction, const nft::TimeoutClock& clock);
+  // Sends the ends that `transaction` put once more, a few at a time.
+  void SendEndsAgain(const Transaction& transaction);
+  absl::Status Explain(const Transaction& transaction, const nft::KernelError& error) const;
+  // Appends the flows of one set; a set that does not exist has none.
+  absl::Status ReadFlows(const char* set, std::vector<Flow>& flows);
+
+  std::unique_ptr<nft::Socket> socket_;
+  nft::Capabilities capabilities_;
+  nft::Batch batch_;
+};
+
+}  // namespace postern
+
+#endif  // POSTERN_AGENT_FIREWALL_NFT_NFT_FIREWALL_H_

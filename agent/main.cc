@@ -1,0 +1,57 @@
+// posternd: guards the management ports of this host.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "agent/app/agent.h"
+#include "agent/config/config.h"
+#include "agent/systemd/log.h"
+#include "common/text.h"
+
+namespace postern {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kBadUsage = 2;
+
+constexpr char kFooter[] =
+    "\nThe gate stays closed when posternd stops; grants run to their ends in the kernel.\n"
+    "SIGHUP reads the configuration again; SIGTERM stops.\n"
+    "See agent.yaml(5) for the configuration and posternctl --help for the tool.";
+
+int Main(int argc, char** argv) {
+  CLI::App app("posternd keeps the management ports of this host closed and opens them on request.",
+               "posternd");
+  std::string config_path = "/etc/postern/agent.yaml";
+  bool check = false;
+  app.add_option("--config", config_path, "The configuration file")->capture_default_str();
+  app.add_flag("--check-config", check, "Read the configuration, say what is wrong, and exit");
+  app.set_version_flag("--version", std::string("posternd ") + kVersion);
+  app.footer(kFooter);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kBadUsage;
+  }
+
+  absl::StatusOr<Config> config = LoadConfig(config_path);
+  if (!config.ok()) {
+    std::fprintf(stderr, "%s\n", Printable(config.status().message()).c_str());
+    return kFailed;
+  }
+  if (check) {
+    std::printf("%s: ok\n", config_path.c_str());
+    return 0;
+  }
+  if (absl::Status status = RunAgent(*std::move(config), config_path); !status.ok()) {
+    Log(Priority::kError, status.message());
+    return kFailed;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace postern
+
+int main(int argc, char** argv) { return postern::Main(argc, argv); }

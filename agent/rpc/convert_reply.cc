@@ -1,0 +1,124 @@
+#include "absl/strings/string_view.h"
+#include "agent/rpc/convert.h"
+
+namespace postern {
+namespace {
+
+v1::Protocol ProtocolOf(const Port& port) {
+  if (port.tcp && port.udp) return v1::ANY;
+  return port.tcp ? v1::TCP : v1::UDP;
+}
+
+template <typename Message>
+void PutSources(const std::vector<Prefix>& sources, Message& message) {
+  for (const Prefix& source : sources) message.add_source_prefixes(source.ToString());
+}
+
+template <typename Message>
+void PutPorts(const std::vector<Port>& ports, Message& message) {
+  for (const Port& port : ports) {
+    v1::Port& added = *message.add_ports();
+    added.set_number(port.number);
+    added.set_protocol(ProtocolOf(port));
+  }
+}
+
+v1::OnExpiry ExpiryToProto(OnExpiry on_expiry) {
+  switch (on_expiry) {
+    case OnExpiry::kKeep:
+      return v1::KEEP;
+    case OnExpiry::kCut:
+      return v1::CUT;
+    case OnExpiry::kReset:
+      return v1::RESET;
+  }
+  return v1::ON_EXPIRY_UNSPECIFIED;
+}
+
+v1::GrantState StateToProto(GrantState state) {
+  switch (state) {
+    case GrantState::kActive:
+      return v1::ACTIVE;
+    case GrantState::kExpired:
+      return v1::EXPIRED;
+    case GrantState::kRevoked:
+      return v1::REVOKED;
+    case GrantState::kSuperseded:
+      return v1::SUPERSEDED;
+  }
+  return v1::GRANT_STATE_UNSPECIFIED;
+}
+
+v1::Usage UsageToProto(const Usage& usage) {
+  v1::Usage message;
+  message.set_packets(usage.packets);
+  message.set_bytes(usage.bytes);
+  if (usage.first_used) *message.mutable_first_used() = ToProto(*usage.first_used);
+  if (usage.last_used) *message.mutable_last_used() = ToProto(*usage.last_used);
+  return message;
+}
+
+}  // namespace
+
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  google::protobuf::Duration message;
+  message.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
+  message.set_nanos(static_cast<int32_t>(duration / absl::Nanoseconds(1)));
+  return message;
+}
+
+google::protobuf::Timestamp ToProto(absl::Time time) {
+  google::protobuf::Timestamp message;
+  // ToUnixSeconds rounds down, so that the nanos are never negative.
+  const int64_t seconds = absl::ToUnixSeconds(time);
+  message.set_seconds(seconds);
+  message.set_nanos(
+      static_cast<int32_t>((time - absl::FromUnixSeconds(seconds)) / absl::Nanoseconds(1)));
+  return message;
+}
+
+v1::Grant ToProto(const Grant& grant) {
+  v1::Grant message;
+  message.set_id(grant.id);
+  PutSources(grant.sources, message);
+  PutPorts(grant.ports, message);
+  *message.mutable_duration() = ToProto(grant.duration);
+  if (grant.not_after) *message.mutable_not_after() = ToProto(*grant.not_after);
+  message.set_requestor(grant.requestor);
+  message.set_justification(grant.justification);
+  message.set_on_expiry(ExpiryToProto(grant.on_expiry));
+  message.set_state(StateToProto(grant.state));
+  *message.mutable_start_time() = ToProto(grant.start);
+  *message.mutable_end_time() = ToProto(grant.end);
+  message.set_end_cause(grant.end_cause);
+  message.set_created_by(grant.created_by);
+  *message.mutable_usage() = UsageToProto(grant.usage);
+  return message;
+}
+
+v1::AuditEvent ToProto(const AuditEvent& event) {
+  v1::AuditEvent message;
+  message.set_number(event.number);
+  *message.mutable_time() = ToProto(event.time);
+  // The numbers are the same on both sides (agent/grants/audit.h).
+  message.set_kind(static_cast<v1::AuditKind>(event.kind));
+  message.set_actor(event.actor);
+  message.set_grant_id(event.grant_id);
+  message.set_requestor(event.requestor);
+  PutSources(event.sources, message);
+  PutPorts(event.ports, message);
+  if (event.end) *message.mutable_end_time() = ToProto(*event.end);
+  message.set_detail(event.detail);
+  return message;
+}
+
+v1::CheckAccessResponse ToProto(const AccessAnswer& answer) {
+  v1::CheckAccessResponse message;
+  message.set_allowed(answer.allowed);
+  message.set_grant_id(answer.grant_id);
+  if (answer.end) *message.mutable_end_time() = ToProto(*answer.end);
+  message.set_reason(answer.reason);
+  return message;
+}
+
+}  // namespace postern

@@ -1,0 +1,248 @@
+#include "agent/rpc/server.h"
+
+#include <fcntl.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/rpc/api.h"
+#include "agent/rpc/certificates.h"
+#include "agent/rpc/connections.h"
+#include "agent/rpc/grpc_server.h"
+#include "agent/rpc/settings.h"
+#include "agent/rpc/sockets.h"
+#include "agent/rpc/watch.h"
+#include "agent/systemd/log.h"
+#include "common/status.h"
+
+namespace postern {
+namespace {
+
+constexpr char kGroup[] = "postern";
+
+// Apart, so that remote callers cannot keep the local ones out.
+constexpr ConnectionLimits kLocalLimits = {.total = 64, .per_source = 64};
+constexpr ConnectionLimits kRemoteLimits = {.total = 256, .per_source = 32};
+
+// Connections taken at once, before the event loop's other work has its turn.
+constexpr int kAcceptsPerTurn = 64;
+
+// How often it is looked whether the last connection has gone.
+constexpr time_t kTendSeconds = 2;
+
+bool IsLoopback(const Address& address) {
+  static const Address* const kIpv6Loopback = new Address(*Address::Parse("::1"));
+  return address.family == Family::kIpv4 ? address.bytes[0] == 127 : address == *kIpv6Loopback;
+}
+
+Fd OpenReserve() { return Fd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
+// A listening socket and the gRPC server behind it. gRPC runs, with its threads
+// and their two wake-ups a second, only while there are connections.
+struct Door {
+  Door(int socket, ConnectionLimits limits) : listener(socket), connections(limits) {}
+
+  int listener;
+  ConnectionTable connections;
+  // Changed by the event loop's thread alone, and only with servers_mutex_.
+  std::unique_ptr<GrpcServer> server;
+};
+
+class RpcServerImpl final : public RpcServer {
+ public:
+  RpcServerImpl(Settings settings, Mailbox& mailbox, LocalListener local)
+      : settings_(std::move(settings)),
+        local_(std::move(local)),
+        watchers_(mailbox),
+        api_(mailbox, settings_, [this] { return AllWarnings(); }),
+        local_door_(local_.fd(), kLocalLimits),
+        reserve_(OpenReserve()) {}
+  RpcServerImpl(const RpcServerImpl&) = delete;
+  RpcServerImpl& operator=(const RpcServerImpl&) = delete;
+
+  ~RpcServerImpl() override {
+    Stop(local_door_);
+    if (remote_door_) Stop(*remote_door_);
+  }
+
+  absl::Status Open(const Config& config) {
+    timer_.Reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (timer_.get() < 0) return ErrnoStatus(errno, "timerfd_create");
+    if (!config.listen) return absl::OkStatus();
+    POSTERN_ASSIGN_OR_RETURN(
+        certificates_, CertificateSource::Open(config.listen->tls, [](const std::string& why) {
+          Log(Priority::kWarning, why);
+        }));
+    POSTERN_ASSIGN_OR_RETURN(remote_, ListenTcp(config.listen->address, config.listen->port));
+    remote_door_.emplace(remote_.get(), kRemoteLimits);
+    return absl::OkStatus();
+  }
+
+  std::vector<int> listeners() const override {
+    std::vector<int> all = {local_.fd(), timer_.get()};
+    if (remote_door_) all.push_back(remote_.get());
+    return all;
+  }
+
+  void Accept(int listener) override {
+    if (listener == timer_.get()) return Tend();
+    Door& door = listener == local_.fd() ? local_door_ : *remote_door_;
+    for (int i = 0; i < kAcceptsPerTurn; ++i) {
+      absl::StatusOr<Accepted> accepted = AcceptOne(listener);
+      if (accepted.ok()) {
+        Welcome(door, *std::move(accepted));
+      } else if (absl::IsResourceExhausted(accepted.status())) {
+        return TurnAwayOne(listener, accepted.status());
+      } else {
+        return;
+      }
+    }
+  }
+
+  std::vector<std::string> warnings() const override {
+    if (local_.warning().empty()) return {};
+    return {local_.warning()};
+  }
+
+  void Reload(const Config& config, AgentFacts facts) override {
+    settings_.Set({.config = config, .facts = std::move(facts)});
+    if (certificates_ != nullptr && config.listen) certificates_->Use(config.listen->tls);
+    const std::lock_guard lock(servers_mutex_);
+    if (remote_door_ && remote_door_->server != nullptr) remote_door_->server->RecheckPeers();
+  }
+
+  void Announce(const AuditEvent& event) override { watchers_.Announce(event); }
+
+ private:
+  std::vector<std::string> AllWarnings() const {
+    std::vector<std::string> all = warnings();
+    if (certificates_ != nullptr) {
+      if (std::string problem = certificates_->problem(); !problem.empty()) {
+        all.push_back(std::move(problem));
+      }
+    }
+    return all;
+  }
+
+  bool MayConnect(const std::optional<Address>& source) const {
+    if (!source || IsLoopback(*source)) return true;
+    const std::shared_ptr<const Settings> settings = settings_.Get();
+    const auto& listen = settings->config.listen;
+    return listen && std::any_of(listen->from.begin(), listen->from.end(),
+                                 [&](const Prefix& prefix) { return prefix.Contains(*source); });
+  }
+
+  // Hands a connection to the door's server, or closes it.
+  void Welcome(Door& door, Accepted accepted) {
+    if (!MayConnect(accepted.address)) return;
+    if (!door.connections.Admit(accepted.fd.get(), accepted.address)) {
+      ++turned_away_;
+      return;
+    }
+    if (door.server == nullptr) {
+      if (absl::Status status = StartServer(door); !status.ok()) {
+        Log(Priority::kError, absl::StrCat("a connection cannot be served: ", status.message()));
+        return;
+      }
+    }
+    door.server->Adopt(std::move(accepted.fd), door.listener);
+  }
+
+  absl::Status StartServer(Door& door) {
+    POSTERN_ASSIGN_OR_RETURN(
+        std::unique_ptr<GrpcServer> server,
+        GrpcServer::Start({.api = api_,
+                           .watchers = watchers_,
+                           .settings = settings_,
+                           .certificates = &door == &local_door_ ? nullptr : certificates_.get()}));
+    {
+      const std::lock_guard lock(servers_mutex_);
+      door.server = std::move(server);
+    }
+    SetTimer(kTendSeconds);
+    return absl::OkStatus();
+  }
+
+  void Stop(Door& door) {
+    std::unique_ptr<GrpcServer> server;
+    {
+      const std::lock_guard lock(servers_mutex_);
+      server = std::move(door.server);
+    }
+  }
+
+  // Stops the servers that nobody is connected to.
+  void Tend() {
+    uint64_t expirations = 0;
+    [[maybe_unused]] const ssize_t got = read(timer_.get(), &expirations, sizeof expirations);
+    if (turned_away_ > 0) {
+      Log(Priority::kWarning,
+          absl::StrCat(turned_away_, " connections were closed at once: there are too many (",
+                       kRemoteLimits.total, " in all and ", kRemoteLimits.per_source,
+                       " from one address; ", kLocalLimits.total, " on the local socket)"));
+      turned_away_ = 0;
+    }
+    TendDoor(local_door_);
+    if (remote_door_) TendDoor(*remote_door_);
+    const bool running =
+        local_door_.server != nullptr || (remote_door_ && remote_door_->server != nullptr);
+    if (!running) SetTimer(0);
+  }
+
+  void TendDoor(Door& door) {
+    if (door.server == nullptr || door.connections.CountLive() > 0) return;
+    // A call whose caller has gone may still wait for the gatekeeper.
+    if (!door.server->HasCalls()) Stop(door);
+  }
+
+  // Every `seconds`, beginning anew; 0 stops it.
+  void SetTimer(time_t seconds) {
+    const itimerspec every = {.it_interval = {.tv_sec = seconds, .tv_nsec = 0},
+                              .it_value = {.tv_sec = seconds, .tv_nsec = 0}};
+    // Fails only for arguments that these are not.
+    timerfd_settime(timer_.get(), 0, &every, nullptr);
+  }
+
+  // No descriptor is left. A connection that waits would wake the event loop for
+  // ever: one is taken with the descriptor kept for this, and closed.
+  void TurnAwayOne(int listener, const absl::Status& why) {
+    reserve_.Reset();
+    if (AcceptOne(listener).ok()) {
+      Log(Priority::kWarning, absl::StrCat(why.message(), "; it was closed"));
+    }
+    reserve_ = OpenReserve();
+  }
+
+  SharedSettings settings_;
+  const LocalListener local_;
+  Fd remote_;
+  Fd timer_;
+  std::unique_ptr<CertificateSource> certificates_;
+  Watchers watchers_;
+  AgentApi api_;
+  std::mutex servers_mutex_;
+  Door local_door_;
+  std::optional<Door> remote_door_;
+  Fd reserve_;
+  int turned_away_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Config& config, AgentFacts facts,
+                                                            Mailbox& mailbox) {
+  RouteGrpcLog();
+  POSTERN_ASSIGN_OR_RETURN(LocalListener local, LocalListener::Listen(config.socket, kGroup));
+  auto server = std::make_unique<RpcServerImpl>(
+      Settings{.config = config, .facts = std::move(facts)}, mailbox, std::move(local));
+  POSTERN_RETURN_IF_ERROR(server->Open(config));
+  return server;
+}
+
+}  // namespace postern

@@ -1,0 +1,308 @@
+#include "agent/store/sqlite_store.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/store/codec.h"
+#include "common/status.h"
+
+namespace postern {
+namespace {
+
+// PRAGMA user_version of what this program reads and writes.
+constexpr int64_t kSchemaVersion = 1;
+
+constexpr char kSchema[] = R"sql(
+CREATE TABLE grants (
+  id             TEXT PRIMARY KEY,
+  sequence       INTEGER NOT NULL UNIQUE,
+  sources        TEXT NOT NULL,
+  ports          TEXT NOT NULL,
+  duration_ns    INTEGER NOT NULL,
+  not_after_ns   INTEGER,
+  requestor      TEXT NOT NULL,
+  justification  TEXT NOT NULL,
+  on_expiry      INTEGER NOT NULL,
+  created_by     TEXT NOT NULL,
+  fingerprint    TEXT NOT NULL,
+  state          INTEGER NOT NULL,
+  start_ns       INTEGER NOT NULL,
+  end_ns         INTEGER NOT NULL,
+  deadline_ns    INTEGER NOT NULL,
+  boot_id        TEXT NOT NULL,
+  end_cause      TEXT NOT NULL,
+  packets        INTEGER NOT NULL,
+  bytes          INTEGER NOT NULL,
+  first_used_ns  INTEGER,
+  last_used_ns   INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX live_grants ON grants (sequence) WHERE state = 0;
+CREATE TABLE audit (
+  number     INTEGER PRIMARY KEY,
+  time_ns    INTEGER NOT NULL,
+  kind       INTEGER NOT NULL,
+  actor      TEXT NOT NULL,
+  grant_id   TEXT NOT NULL,
+  requestor  TEXT NOT NULL,
+  sources    TEXT NOT NULL,
+  ports      TEXT NOT NULL,
+  end_ns     INTEGER,
+  detail     TEXT NOT NULL
+) STRICT;
+)sql";
+
+constexpr char kGrantColumns[] =
+    "id, sequence, sources, ports, duration_ns, not_after_ns, requestor, justification, "
+    "on_expiry, created_by, fingerprint, state, start_ns, end_ns, deadline_ns, boot_id, "
+    "end_cause, packets, bytes, first_used_ns, last_used_ns";
+constexpr char kAuditColumns[] =
+    "number, time_ns, kind, actor, grant_id, requestor, sources, ports, end_ns, detail";
+
+absl::StatusOr<Grant> ReadGrant(const SqliteStatement& row) {
+  Grant grant;
+  grant.id = row.Text(0);
+  grant.sequence = row.Int(1);
+  POSTERN_ASSIGN_OR_RETURN(grant.sources, DecodePrefixes(row.Text(2)));
+  POSTERN_ASSIGN_OR_RETURN(grant.ports, DecodePorts(row.Text(3)));
+  grant.duration = absl::Nanoseconds(row.Int(4));
+  grant.not_after = DecodeTime(row.OptionalInt(5));
+  grant.requestor = row.Text(6);
+  grant.justification = row.Text(7);
+  grant.on_expiry = static_cast<OnExpiry>(row.Int(8));
+  grant.created_by = row.Text(9);
+  grant.request_fingerprint = row.Text(10);
+  grant.state = static_cast<GrantState>(row.Int(11));
+  grant.start = DecodeTime(row.Int(12));
+  grant.end = DecodeTime(row.Int(13));
+  grant.deadline = BootTime(absl::Nanoseconds(row.Int(14)));
+  grant.boot_id = row.Text(15);
+  grant.end_cause = row.Text(16);
+  grant.usage.packets = static_cast<uint64_t>(row.Int(17));
+  grant.usage.bytes = static_cast<uint64_t>(row.Int(18));
+  grant.usage.first_used = DecodeTime(row.OptionalInt(19));
+  grant.usage.last_used = DecodeTime(row.OptionalInt(20));
+  return grant;
+}
+
+absl::StatusOr<AuditEvent> ReadEvent(const SqliteStatement& row) {
+  AuditEvent event;
+  event.number = static_cast<uint64_t>(row.Int(0));
+  event.time = DecodeTime(row.Int(1));
+  event.kind = static_cast<AuditKind>(row.Int(2));
+  event.actor = row.Text(3);
+  event.grant_id = row.Text(4);
+  event.requestor = row.Text(5);
+  POSTERN_ASSIGN_OR_RETURN(event.sources, DecodePrefixes(row.Text(6)));
+  POSTERN_ASSIGN_OR_RETURN(event.ports, DecodePorts(row.Text(7)));
+  event.end = DecodeTime(row.OptionalInt(8));
+  event.detail = row.Text(9);
+  return event;
+}
+
+// All rows of `statement`, whose parameters are bound.
+template <typename Row, typename Read>
+absl::StatusOr<std::vector<Row>> ReadAll(SqliteStatement& statement, Read read) {
+  std::vector<Row> rows;
+  while (true) {
+    POSTERN_ASSIGN_OR_RETURN(const bool more, statement.Step());
+    if (!more) return rows;
+    absl::StatusOr<Row> row = read(statement);
+    if (!row.ok()) {
+      statement.Reset();
+      return row.status();
+    }
+    rows.push_back(*std::move(row));
+  }
+}
+
+int64_t Limit(size_t limit) { return static_cast<int64_t>(std::min<size_t>(limit, INT64_MAX)); }
+
+}  // namespace
+
+struct SqliteStore::Statements {
+  SqliteStatement begin;
+  SqliteStatement commit;
+  SqliteStatement rollback;
+  SqliteStatement put;
+  SqliteStatement erase;
+  SqliteStatement insert_event;
+  SqliteStatement find;
+  SqliteStatement list_live;
+  SqliteStatement list_all;
+  SqliteStatement list_audit;
+
+  static absl::StatusOr<std::unique_ptr<Statements>> Prepare(SqliteDatabase& database);
+};
+
+absl::StatusOr<std::unique_ptr<SqliteStore::Statements>> SqliteStore::Statements::Prepare(
+    SqliteDatabase& database) {
+  const std::string select = absl::StrCat("SELECT ", kGrantColumns, " FROM grants ");
+  POSTERN_ASSIGN_OR_RETURN(SqliteStatement begin, database.Prepare("BEGIN IMMEDIATE"));
+  POSTERN_ASSIGN_OR_RETURN(SqliteStatement commit, database.Prepare("COMMIT"));
+  POSTERN_ASSIGN_OR_RETURN(SqliteStatement rollback, database.Prepare("ROLLBACK"));
+  POSTERN_ASSIGN_OR_RETURN(
+      SqliteStatement put,
+      database.Prepare(absl::StrCat("INSERT OR REPLACE INTO grants (", kGrantColumns,
+                                    ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")));
+  POSTERN_ASSIGN_OR_RETURN(SqliteStatement erase,
+                           database.Prepare("DELETE FROM grants WHERE id = ?"));
+  POSTERN_ASSIGN_OR_RETURN(SqliteStatement insert_event,
+                           database.Prepare(absl::StrCat("INSERT INTO audit (", kAuditColumns,
+                                                         ") VALUES (?,?,?,?,?,?,?,?,?,?)")));
+  POSTERN_ASSIGN_OR_RETURN(SqliteStatement find,
+                           database.Prepare(absl::StrCat(select, "WHERE id = ?")));
+  POSTERN_ASSIGN_OR_RETURN(
+      SqliteStatement list_live,
+      database.Prepare(
+          absl::StrCat(select, "WHERE state = 0 AND sequence > ? ORDER BY sequence LIMIT ?")));
+  POSTERN_ASSIGN_OR_RETURN(
+      SqliteStatement list_all,
+      database.Prepare(absl::StrCat(select, "WHERE sequence > ? ORDER BY sequence LIMIT ?")));
+  POSTERN_ASSIGN_OR_RETURN(
+      SqliteStatement list_audit,
+      database.Prepare(absl::StrCat("SELECT ", kAuditColumns,
+                                    " FROM audit WHERE number > ? AND time_ns >= ? "
+                                    "ORDER BY number LIMIT ?")));
+  return std::make_unique<Statements>(
+      Statements{std::move(begin), std::move(commit), std::move(rollback), std::move(put),
+                 std::move(erase), std::move(insert_event), std::move(find), std::move(list_live),
+                 std::move(list_all), std::move(list_audit)});
+}
+
+SqliteStore::SqliteStore(SqliteDatabase database, std::unique_ptr<Statements> statements)
+    : database_(std::move(database)), statements_(std::move(statements)) {}
+
+SqliteStore::~SqliteStore() = default;
+
+absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string& path) {
+  POSTERN_ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
+  // Another process that has the ledger open is a second daemon: refuse it.
+  for (const char* pragma :
+       {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL",
+        "PRAGMA trusted_schema = OFF", "PRAGMA foreign_keys = ON"}) {
+    POSTERN_RETURN_IF_ERROR(Annotate(database.Execute(pragma), path));
+  }
+  POSTERN_ASSIGN_OR_RETURN(SqliteStatement version_query, database.Prepare("PRAGMA user_version"));
+  POSTERN_ASSIGN_OR_RETURN(const bool has_version, version_query.Step());
+  const int64_t version = has_version ? version_query.Int(0) : 0;
+  version_query.Reset();
+  if (version > kSchemaVersion) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " has schema version ", version, "; this posternd knows versions up to ",
+                     kSchemaVersion, ". Install the posternd that wrote it, or a newer one"));
+  }
+  if (version == 0) {
+    POSTERN_RETURN_IF_ERROR(Annotate(
+        database.Execute(absl::StrCat("BEGIN IMMEDIATE;", kSchema,
+                                      "PRAGMA user_version = ", kSchemaVersion, ";COMMIT;")),
+        absl::StrCat("creating ", path)));
+  }
+  POSTERN_ASSIGN_OR_RETURN(std::unique_ptr<Statements> statements, Statements::Prepare(database));
+  return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(database), std::move(statements)));
+}
+
+absl::StatusOr<int64_t> SqliteStore::Number(const std::string& sql) {
+  POSTERN_ASSIGN_OR_RETURN(SqliteStatement query, database_.Prepare(sql));
+  POSTERN_ASSIGN_OR_RETURN(const bool row, query.Step());
+  return row ? query.Int(0) : 0;
+}
+
+absl::StatusOr<StoredState> SqliteStore::Load() {
+  StoredState state;
+  SqliteStatement& list = statements_->list_live;
+  list.Bind(1, int64_t{0}).Bind(2, int64_t{INT64_MAX});
+  POSTERN_ASSIGN_OR_RETURN(state.live, ReadAll<Grant>(list, ReadGrant));
+  POSTERN_ASSIGN_OR_RETURN(state.last_sequence,
+                           Number("SELECT coalesce(max(sequence), 0) FROM grants"));
+  POSTERN_ASSIGN_OR_RETURN(const int64_t number,
+                           Number("SELECT coalesce(max(number), 0) FROM audit"));
+  state.last_audit_number = static_cast<uint64_t>(number);
+  return state;
+}
+
+absl::Status SqliteStore::Commit(const std::vector<Write>& writes) {
+  POSTERN_RETURN_IF_ERROR(statements_->begin.Run());
+  absl::Status status;
+  for (const Write& write : writes) {
+    status = Apply(write);
+    if (!status.ok()) break;
+  }
+  if (status.ok()) status = statements_->commit.Run();
+  // SQLite rolls back by itself on some errors; then this one fails harmlessly.
+  if (!status.ok()) statements_->rollback.Run().IgnoreError();
+  return status;
+}
+
+absl::Status SqliteStore::Apply(const Write& write) {
+  if (write.put) POSTERN_RETURN_IF_ERROR(Put(*write.put));
+  if (write.erase) POSTERN_RETURN_IF_ERROR(statements_->erase.Bind(1, *write.erase).Run());
+  if (write.audit) POSTERN_RETURN_IF_ERROR(Insert(*write.audit));
+  return absl::OkStatus();
+}
+
+absl::Status SqliteStore::Put(const Grant& grant) {
+  return statements_->put.Bind(1, grant.id)
+      .Bind(2, grant.sequence)
+      .Bind(3, EncodePrefixes(grant.sources))
+      .Bind(4, EncodePorts(grant.ports))
+      .Bind(5, absl::ToInt64Nanoseconds(grant.duration))
+      .Bind(6, EncodeTime(grant.not_after))
+      .Bind(7, grant.requestor)
+      .Bind(8, grant.justification)
+      .Bind(9, static_cast<int64_t>(grant.on_expiry))
+      .Bind(10, grant.created_by)
+      .Bind(11, grant.request_fingerprint)
+      .Bind(12, static_cast<int64_t>(grant.state))
+      .Bind(13, EncodeTime(grant.start))
+      .Bind(14, EncodeTime(grant.end))
+      .Bind(15, absl::ToInt64Nanoseconds(grant.deadline.since_boot()))
+      .Bind(16, grant.boot_id)
+      .Bind(17, grant.end_cause)
+      .Bind(18, static_cast<int64_t>(grant.usage.packets))
+      .Bind(19, static_cast<int64_t>(grant.usage.bytes))
+      .Bind(20, EncodeTime(grant.usage.first_used))
+      .Bind(21, EncodeTime(grant.usage.last_used))
+      .Run();
+}
+
+absl::Status SqliteStore::Insert(const AuditEvent& event) {
+  return statements_->insert_event.Bind(1, static_cast<int64_t>(event.number))
+      .Bind(2, EncodeTime(event.time))
+      .Bind(3, static_cast<int64_t>(event.kind))
+      .Bind(4, event.actor)
+      .Bind(5, event.grant_id)
+      .Bind(6, event.requestor)
+      .Bind(7, EncodePrefixes(event.sources))
+      .Bind(8, EncodePorts(event.ports))
+      .Bind(9, EncodeTime(event.end))
+      .Bind(10, event.detail)
+      .Run();
+}
+
+absl::StatusOr<std::optional<Grant>> SqliteStore::FindGrant(absl::string_view id) {
+  SqliteStatement& find = statements_->find;
+  find.Bind(1, id);
+  POSTERN_ASSIGN_OR_RETURN(std::vector<Grant> found, ReadAll<Grant>(find, ReadGrant));
+  if (found.empty()) return std::nullopt;
+  return std::move(found.front());
+}
+
+absl::StatusOr<std::vector<Grant>> SqliteStore::ListGrants(int64_t after, size_t limit,
+                                                           bool include_ended) {
+  SqliteStatement& list = include_ended ? statements_->list_all : statements_->list_live;
+  list.Bind(1, after).Bind(2, Limit(limit));
+  return ReadAll<Grant>(list, ReadGrant);
+}
+
+absl::StatusOr<std::vector<AuditEvent>> SqliteStore::ListAudit(uint64_t after, absl::Time since,
+                                                               size_t limit) {
+  SqliteStatement& list = statements_->list_audit;
+  // absl saturates times before 1677, which is what "from the beginning" needs.
+  list.Bind(1, static_cast<int64_t>(std::min<uint64_t>(after, INT64_MAX)))
+      .Bind(2, EncodeTime(since))
+      .Bind(3, Limit(limit));
+  return ReadAll<AuditEvent>(list, ReadEvent);
+}
+
+}  // namespace postern

@@ -1,0 +1,67 @@
+#include <pwd.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "cli/environment.h"
+#include "cli/exit_code.h"
+#include "cli/run.h"
+#include "common/status.h"
+
+extern char** environ;
+
+namespace {
+
+// Interrupts as a descriptor. Threads started later inherit the blocked
+// signals.
+absl::StatusOr<int> OpenStopFd() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  const int blocked = pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  if (blocked != 0) return postern::ErrnoStatus(blocked, "signals");
+  const int fd = signalfd(-1, &signals, SFD_CLOEXEC);
+  if (fd < 0) return postern::ErrnoStatus(errno, "signals");
+  return fd;
+}
+
+std::string UserName() {
+  const passwd* entry = getpwuid(geteuid());
+  return entry == nullptr ? "" : entry->pw_name;
+}
+
+postern::Environment FromProcess() {
+  postern::Environment environment;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const absl::string_view text(*variable);
+    const size_t equals = text.find('=');
+    if (equals == absl::string_view::npos) continue;
+    environment.variables.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  environment.user = UserName();
+  environment.out_is_terminal = isatty(STDOUT_FILENO) == 1;
+  winsize size{};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) environment.columns = size.ws_col;
+  environment.zone = absl::LocalTimeZone();
+  environment.open_stop_fd = OpenStopFd;
+  return environment;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return postern::Run(argc, argv, FromProcess(), std::cout, std::cerr);
+  } catch (const std::exception& error) {
+    std::cerr << "posternctl: " << error.what() << "\n";
+    return postern::kExitFailed;
+  }
+}

@@ -1,0 +1,16 @@
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(yaml-cpp 0.7 REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(absl REQUIRED)
+pkg_check_modules(grpc REQUIRED IMPORTED_TARGET grpc++)
+pkg_check_modules(nftnl REQUIRED IMPORTED_TARGET libnftnl>=1.2)
+pkg_check_modules(mnl REQUIRED IMPORTED_TARGET libmnl)
+pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd>=252)
+pkg_check_modules(sqlite REQUIRED IMPORTED_TARGET sqlite3)
+
+find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
+# Debian has the reflection library in libgrpc++-dev, without a .pc file.
+find_library(GRPC_REFLECTION grpc++_reflection REQUIRED)

@@ -1,0 +1,45 @@
+// A clock that moves only when the test says so.
+
+#ifndef POSTERN_TESTS_FAKES_FAKE_CLOCK_H_
+#define POSTERN_TESTS_FAKES_FAKE_CLOCK_H_
+
+#include <mutex>
+
+#include "absl/time/civil_time.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+
+namespace postern {
+
+// Safe from any thread. Starts 1,000 seconds after boot, at noon UTC on
+// 1 March 2026.
+class FakeClock final : public Clock {
+ public:
+  Now Read() const override {
+    const std::lock_guard lock(mutex_);
+    return now_;
+  }
+
+  // Time passes, on both clocks.
+  void Advance(absl::Duration by) {
+    const std::lock_guard lock(mutex_);
+    now_.boot = now_.boot + by;
+    now_.wall += by;
+  }
+
+  // Somebody sets the wall clock.
+  void StepWall(absl::Duration by) {
+    const std::lock_guard lock(mutex_);
+    now_.wall += by;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  Now now_ = {
+      .boot = BootTime(absl::Seconds(1000)),
+      .wall = absl::FromCivil(absl::CivilSecond(2026, 3, 1, 12, 0, 0), absl::UTCTimeZone())};
+};
+
+}  // namespace postern
+
+#endif  // POSTERN_TESTS_FAKES_FAKE_CLOCK_H_

@@ -1,0 +1,214 @@
+// What the gate must leave alone, and what must not get around it.
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <fstream>
+
+#include "tests/kernel/gate/world.h"
+
+namespace postern {
+namespace {
+
+constexpr absl::Duration kLong = absl::Minutes(10);
+using GateSurroundingsTest = GateWorld;
+
+TEST_F(GateSurroundingsTest, LoopbackIsNotGuarded) {
+  StartGate();
+  EXPECT_TRUE(TcpPasses(*host_, "127.0.0.1", 22));
+  EXPECT_TRUE(TcpPasses(*host_, "::1", 22));
+  EXPECT_TRUE(TcpPasses(*host_, kHost4, 22));
+}
+
+TEST_F(GateSurroundingsTest, TheHostsOwnConnectionsFromAGuardedPortGoOn) {
+  StartGate();
+  Fd listener;
+  friend_->Run([&] {
+    listener = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in any{.sin_family = AF_INET, .sin_port = htons(8080), .sin_addr = {}, .sin_zero = {}};
+    EXPECT_EQ(bind(listener.get(), reinterpret_cast<sockaddr*>(&any), sizeof any), 0);
+    EXPECT_EQ(listen(listener.get(), 1), 0);
+  });
+  listeners_.clear();
+  Fd client;
+  host_->Run([&] {
+    client = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    setsockopt(client.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    sockaddr_in own{.sin_family = AF_INET, .sin_port = htons(22), .sin_addr = {}, .sin_zero = {}};
+    EXPECT_EQ(bind(client.get(), reinterpret_cast<sockaddr*>(&own), sizeof own), 0);
+    sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(8080), .sin_addr = {}, .sin_zero = {}};
+    to.sin_addr.s_addr = htonl(0xc0000207);  // 192.0.2.7
+    EXPECT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+  });
+  const Fd server(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  ASSERT_TRUE(server);
+  EXPECT_TRUE(Flows(client, server));
+  EXPECT_TRUE(Flows(server, client));
+}
+
+TEST_F(GateSurroundingsTest, ConnectionsOlderThanTheGateLiveOnAndAdmitNobodyElse) {
+  // Nothing has used connection tracking yet: the kernel never saw this one
+  // begin.
+  const Session older4 = Open(*friend_, kHost4, 22);
+  const Session older6 = Open(*friend_, kHost6, 22);
+  StartGate();
+  for (const Session* session : {&older4, &older6}) {
+    EXPECT_TRUE(Flows(session->client, session->server, kLongPatience));
+    EXPECT_TRUE(Flows(session->server, session->client, kLongPatience));
+  }
+  EXPECT_FALSE(TcpPasses(*friend_, kHost4, 22));
+  KillGate();
+  StartGate();
+  EXPECT_TRUE(Flows(older4.client, older4.server, kLongPatience));
+  // A grant's end and its revocation concern what it admitted.
+  Allow(1, kFriend4, Tcp(22), kLong);
+  Revoke(1);
+  EXPECT_TRUE(Flows(older4.client, older4.server, kLongPatience));
+}
+
+TEST_F(GateSurroundingsTest, AServerThatSpeaksFirstOnAnOlderConnectionIsHeard) {
+  const Session older = Open(*friend_, kHost4, 22);
+  StartGate();
+  EXPECT_TRUE(Flows(older.server, older.client, kLongPatience));
+  EXPECT_TRUE(Flows(older.client, older.server, kLongPatience));
+}
+
+TEST_F(GateSurroundingsTest, ASessionThatConntrackForgotIsNotLetInByItsServer) {
+  StartGate();
+  const Grant grant = Allow(1, kFriend4, Tcp(22), absl::Milliseconds(400), OnExpiry::kCut);
+  const Session session = Open(*friend_, kHost4, 22);
+  EXPECT_TRUE(Flows(session.client, session.server));
+  WaitForEnd(grant);
+  // Another program's cleaning: the label goes with the entries.
+  host_->Run([] { EXPECT_EQ(system("conntrack -F 2>/dev/null"), 0); });  // NOLINT(cert-env33-c)
+  EXPECT_FALSE(Flows(session.server, session.client));
+  EXPECT_FALSE(Flows(session.client, session.server));
+}
+
+class PublishedPortTest : public GateWorld {
+ protected:
+  // A container behind the host, whose port 80 the host publishes as 22.
+  void SetUp() override {
+    GateWorld::SetUp();
+    absl::StatusOr<std::unique_ptr<Namespace>> made = Namespace::Create();
+    ASSERT_TRUE(made.ok()) << made.status();
+    container_ = *std::move(made);
+    ASSERT_TRUE(host_->Connect("container0", *container_, "eth0").ok());
+    ASSERT_TRUE(host_->AddAddress("container0", "10.88.0.1/24").ok());
+    ASSERT_TRUE(container_->AddAddress("eth0", "10.88.0.2/24").ok());
+    ASSERT_TRUE(container_->Ip({"route", "add", "default", "via", "10.88.0.1"}).ok());
+    host_->Run([] { std::ofstream("/proc/sys/net/ipv4/ip_forward") << "1"; });
+    Nft(*host_,
+        "table ip nat { chain prerouting { type nat hook prerouting priority dstnat; "
+        "fib daddr type local tcp dport 22 dnat to 10.88.0.2:80; }\n}");
+    container_->Run([&] {
+      inside_ = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+      sockaddr_in any{.sin_family = AF_INET, .sin_port = htons(80), .sin_addr = {}, .sin_zero = {}};
+      EXPECT_EQ(bind(inside_.get(), reinterpret_cast<sockaddr*>(&any), sizeof any), 0);
+      EXPECT_EQ(listen(inside_.get(), 8), 0);
+    });
+    StartGate();
+  }
+  Session OpenPublished() {
+    Session session;
+    session.client = Connect(*friend_, kHost4, 22, kLongPatience);
+    session.server = Fd(accept4(inside_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    EXPECT_TRUE(session.client);
+    EXPECT_TRUE(session.server);
+    return session;
+  }
+
+  std::unique_ptr<Namespace> container_;
+  Fd inside_;
+};
+
+TEST_F(PublishedPortTest, APublishedPortIsGuardedToo) {
+  EXPECT_FALSE(TcpPasses(*friend_, kHost4, 22));
+  Allow(1, kFriend4, Tcp(22), kLong);
+  EXPECT_TRUE(TcpPasses(*friend_, kHost4, 22));
+  EXPECT_FALSE(TcpPasses(*stranger_, kHostToStranger4, 22));
+}
+
+TEST_F(PublishedPortTest, CutEndsASessionWithAContainerInBothDirections) {
+  const Grant grant = Allow(1, kFriend4, Tcp(22), absl::Milliseconds(500), OnExpiry::kCut);
+  const Session session = OpenPublished();
+  EXPECT_TRUE(Flows(session.client, session.server));
+  EXPECT_TRUE(Flows(session.server, session.client));
+  WaitForEnd(grant);
+  EXPECT_FALSE(Flows(session.server, session.client));
+  EXPECT_FALSE(Flows(session.client, session.server));
+}
+
+TEST_F(PublishedPortTest, ARevokeEndsASessionWithAContainer) {
+  Allow(1, kFriend4, Tcp(22), kLong, OnExpiry::kKeep);
+  const Session session = OpenPublished();
+  EXPECT_TRUE(Flows(session.client, session.server));
+  Revoke(1);
+  EXPECT_FALSE(Flows(session.server, session.client));
+  EXPECT_FALSE(Flows(session.client, session.server));
+}
+
+TEST_F(GateSurroundingsTest, ObserveCountsAndDropsNothing) {
+  options_.gate.enforce = false;
+  StartGate();
+  EXPECT_TRUE(TcpPasses(*stranger_, kHostToStranger4, 22));
+  EXPECT_TRUE(UdpPasses(*stranger_, kHostToStranger6, 3389));
+  EXPECT_GE(gatekeeper_->Status()->dropped.packets, 2U);
+}
+
+TEST_F(GateSurroundingsTest, EnforcingKeepsTheSessionsThatObservingSaw) {
+  options_.gate.enforce = false;
+  StartGate();
+  const Session session = Open(*stranger_, kHostToStranger4, 22);
+  options_.gate.enforce = true;
+  ASSERT_TRUE(gatekeeper_->Reconfigure(options_, "test").ok());
+  EXPECT_TRUE(Flows(session.client, session.server, kLongPatience));
+  EXPECT_FALSE(TcpPasses(*stranger_, kHostToStranger4, 22));
+}
+
+TEST_F(GateSurroundingsTest, SomeSourcesAreAlwaysAllowed) {
+  options_.gate.always_allow = {P("198.51.100.0/24"), P("2001:db8:2::/64")};
+  StartGate();
+  EXPECT_TRUE(TcpPasses(*stranger_, kHostToStranger4, 22));
+  EXPECT_TRUE(TcpPasses(*stranger_, kHostToStranger6, 3389));
+  EXPECT_FALSE(TcpPasses(*friend_, kHost4, 22));
+}
+
+TEST_F(GateSurroundingsTest, TrustedInterfacesAreNotGuarded) {
+  options_.gate.trusted_interfaces = {"friend0"};
+  StartGate();
+  EXPECT_TRUE(TcpPasses(*friend_, kHost4, 22));
+  EXPECT_FALSE(TcpPasses(*stranger_, kHostToStranger4, 22));
+}
+
+TEST_F(GateSurroundingsTest, TheAgentsOwnPortIsForItsControllers) {
+  options_.gate.own_port = OwnPort{.port = 7443, .from = {P("192.0.2.0/24"), P(kStranger6)}};
+  Listen(7443);
+  StartGate();
+  EXPECT_TRUE(TcpPasses(*friend_, kHost4, 7443));
+  EXPECT_FALSE(TcpPasses(*friend_, kHost6, 7443));
+  EXPECT_FALSE(TcpPasses(*stranger_, kHostToStranger4, 7443));
+  EXPECT_TRUE(TcpPasses(*stranger_, kHostToStranger6, 7443));
+}
+
+TEST_F(GateSurroundingsTest, AnotherTablesAcceptDoesNotOpenTheGate) {
+  StartGate();
+  Nft(*host_,
+      "table inet other { chain early { type filter hook prerouting priority -500; accept; }\n"
+      "chain input { type filter hook input priority 0; accept; }\n}");
+  EXPECT_FALSE(TcpPasses(*friend_, kHost4, 22));
+}
+
+TEST_F(GateSurroundingsTest, AnotherTablesDropIsNotOverridden) {
+  StartGate();
+  Nft(*host_,
+      "table inet other { chain input { type filter hook input priority 0; tcp dport 22 drop; "
+      "}\n}");
+  Allow(1, kFriend4, Tcp(22), kLong);
+  EXPECT_FALSE(TcpPasses(*friend_, kHost4, 22));
+}
+
+}  // namespace
+}  // namespace postern
