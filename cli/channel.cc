@@ -8,7 +8,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "absl/strings/ascii.h"
@@ -64,6 +66,8 @@ int TryConnect(const std::string& path) {
 }
 
 }  // namespace
+
+void UseSystemResolver() { setenv("GRPC_DNS_RESOLVER", "native", 0); }
 
 std::shared_ptr<grpc::Channel> LocalChannel(const LocalAgent& agent) {
   return grpc::CreateCustomChannel(absl::StrCat("unix:", UriPath(agent.socket)),

@@ -14,6 +14,11 @@
 
 namespace postern {
 
+// Has names resolved as the rest of the system does (nsswitch.conf), rather than
+// by gRPC's own DNS client. Sets an environment variable: before any thread, and
+// before gRPC is first used.
+void UseSystemResolver();
+
 std::shared_ptr<grpc::Channel> LocalChannel(const LocalAgent& agent);
 // `timeout` bounds each attempt to connect.
 std::shared_ptr<grpc::Channel> RemoteChannel(const RemoteAgent& agent,

@@ -1,4 +1,5 @@
 #include <pwd.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "cli/channel.h"
 #include "cli/environment.h"
 #include "cli/exit_code.h"
 #include "cli/run.h"
@@ -19,8 +21,8 @@ extern char** environ;
 
 namespace {
 
-// Interrupts as a descriptor. Threads started later inherit the blocked
-// signals.
+// A descriptor that is readable after an interrupt, and once nobody reads stdout
+// any more. Threads started later inherit the blocked signals.
 absl::StatusOr<int> OpenStopFd() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -28,9 +30,18 @@ absl::StatusOr<int> OpenStopFd() {
   sigaddset(&signals, SIGTERM);
   const int blocked = pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   if (blocked != 0) return postern::ErrnoStatus(blocked, "signals");
-  const int fd = signalfd(-1, &signals, SFD_CLOEXEC);
-  if (fd < 0) return postern::ErrnoStatus(errno, "signals");
-  return fd;
+  const int interrupts = signalfd(-1, &signals, SFD_CLOEXEC);
+  const int either = epoll_create1(EPOLL_CLOEXEC);
+  epoll_event wanted{.events = EPOLLIN, .data = {}};
+  if (interrupts < 0 || either < 0 || epoll_ctl(either, EPOLL_CTL_ADD, interrupts, &wanted) != 0) {
+    return postern::ErrnoStatus(errno, "signals");
+  }
+  // EPERM is no error: a file has readers for ever.
+  epoll_event closed{.events = EPOLLERR, .data = {}};
+  if (epoll_ctl(either, EPOLL_CTL_ADD, STDOUT_FILENO, &closed) != 0 && errno != EPERM) {
+    return postern::ErrnoStatus(errno, "stdout");
+  }
+  return either;
 }
 
 std::string UserName() {
@@ -59,6 +70,7 @@ postern::Environment FromProcess() {
 
 int main(int argc, char** argv) {
   try {
+    postern::UseSystemResolver();
     return postern::Run(argc, argv, FromProcess(), std::cout, std::cerr);
   } catch (const std::exception& error) {
     std::cerr << "posternctl: " << error.what() << "\n";

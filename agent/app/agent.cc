@@ -131,7 +131,7 @@ class Agent {
 
   absl::Status WatchEverything() {
     POSTERN_RETURN_IF_ERROR(loop_->OnAlarm([this] {
-      gatekeeper_->ExpireDue();
+      gatekeeper_->OnAlarm();
       Settle();
     }));
     POSTERN_RETURN_IF_ERROR(loop_->OnReadable(mailbox_.fd(), [this] {
@@ -155,7 +155,7 @@ class Agent {
 
   // After each piece of work: the next end, and what systemctl status shows.
   absl::Status AfterWork() {
-    POSTERN_RETURN_IF_ERROR(loop_->SetAlarm(gatekeeper_->NextDeadline()));
+    POSTERN_RETURN_IF_ERROR(loop_->SetAlarm(gatekeeper_->NextAlarm()));
     std::string line = StatusLine(config_, gatekeeper_->live_grants(), gatekeeper_->NextEnd());
     if (line == status_line_) return absl::OkStatus();
     status_line_ = std::move(line);

@@ -6,40 +6,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "agent/enforcer/usage.h"
+#include "agent/enforcer/changes.h"
 #include "agent/grants/decide.h"
 #include "common/duration.h"
 #include "common/status.h"
 
 namespace postern {
 namespace {
-
-// How long before a grant's end its usage is read: the kernel forgets an
-// element's counter at the end itself.
-constexpr absl::Duration kUsageLead = absl::Milliseconds(20);
-constexpr absl::Duration kRetryAfter = absl::Seconds(1);
-
-constexpr char kAgent[] = "agent";
-
-AuditEvent EventOf(AuditKind kind, const Grant& grant, absl::string_view actor,
-                   const absl::Time time) {
-  return AuditEvent{
-      .time = time,
-      .kind = kind,
-      .actor = std::string(actor),
-      .grant_id = grant.id,
-      .requestor = grant.requestor,
-      .sources = grant.sources,
-      .ports = grant.ports,
-      .end = grant.end,
-      .detail = {},
-  };
-}
-
-void AppendKeys(const Grant& grant, std::vector<AccessKey>& keys) {
-  const std::vector<AccessKey> more = KeysOf(grant);
-  keys.insert(keys.end(), more.begin(), more.end());
-}
 
 std::string Rfc3339(absl::Time time) {
   return absl::FormatTime(absl::RFC3339_full, time, absl::UTCTimeZone());
@@ -51,13 +24,14 @@ Gatekeeper::Gatekeeper(GatekeeperOptions options, Collaborators collaborators)
     : options_(std::move(options)),
       with_(std::move(collaborators)),
       programmer_(ledger_, with_.firewall),
-      boot_id_(BootId()) {}
+      boot_id_(BootId()),
+      usage_(with_.firewall) {}
 
 // ---- Commands --------------------------------------------------------------
 
 void Gatekeeper::Execute(std::vector<Command> commands) {
-  ExpireDue();
   const Now now = with_.clock.Read();
+  ExpireDue(now);
   Batch batch;
   for (Command& command : commands) Decide(std::move(command), now, batch);
   Perform(std::move(batch), now);
@@ -122,6 +96,13 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const MoveGrant& move,
   const DecisionContext context{
       .limits = options_.limits, .now = now, .live_grants = ledger_.size()};
   POSTERN_ASSIGN_OR_RETURN(Grant after, DecideMove(before, move.sources, context));
+  // What its elements have counted goes with those that it leaves.
+  Grant leaving = before;
+  std::erase_if(leaving.sources, [&](const Prefix& source) {
+    return std::find(after.sources.begin(), after.sources.end(), source) != after.sources.end();
+  });
+  Report(AddCounters(with_.firewall, {&leaving}), "reading a moved grant's usage");
+  after.usage = leaving.usage;
   AuditEvent event = EventOf(AuditKind::kGrantMoved, after, actor, now.wall);
   return Change{.before = std::move(before),
                 .after = std::move(after),
@@ -139,7 +120,7 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const RevokeGrant& revoke
                                 ? absl::StrCat("revoked by ", actor)
                                 : absl::StrCat("revoked by ", actor, ": ", revoke.reason);
   Grant after = before;
-  Report(AddUsage(with_.firewall, now, {&after}), "reading a revoked grant's usage");
+  Report(usage_.Read(now, {&after}), "reading a revoked grant's usage");
   after = Revoked(after, cause, now);
   AuditEvent event = EventOf(AuditKind::kGrantRevoked, after, actor, now.wall);
   event.detail = cause;
@@ -196,7 +177,10 @@ void Gatekeeper::Perform(Batch batch, const Now& now) {
   for (const Change& change : changes) change.reply(change.after);
   for (const Repeat& repeat : batch.repeats) repeat.reply(Get(repeat.id));
   EndSessionsOf(changes);
-  for (const Change& change : changes) with_.announce(change.event);
+  for (const Change& change : changes) {
+    if (change.after.state != GrantState::kActive) usage_.Forget(change.after.id);
+    with_.announce(change.event);
+  }
 }
 
 absl::Status Gatekeeper::Record(std::vector<Change>& changes) {
@@ -291,144 +275,13 @@ void Gatekeeper::EndSessions(const std::vector<EndedGrant>& ended) {
   const absl::StatusOr<EndReport> report = with_.sessions.End(
       ended,
       [&](const Address& remote, Protocol protocol, uint16_t port) {
+        for (const Prefix& prefix : options_.gate.always_allow) {
+          if (prefix.Contains(remote)) return Coverage::kKeep;
+        }
         return ledger_.CoverageOf(remote, protocol, port, now);
       },
       older_);
   Report(report.status(), "ending the sessions of an ended grant");
-}
-
-// ---- Ends ------------------------------------------------------------------
-
-std::optional<BootTime> Gatekeeper::NextDeadline() const {
-  const Grant* next = ledger_.EndingFirst();
-  if (resync_wanted_) return retry_at_;
-  if (next == nullptr) return std::nullopt;
-  if (retry_at_) return std::max(next->deadline, *retry_at_);
-  const std::optional<BootTime> unread = ledger_.NextDeadlineAfter(usage_read_until_);
-  return unread ? std::min(next->deadline, *unread - kUsageLead) : next->deadline;
-}
-
-void Gatekeeper::ReadLastUsage(const std::vector<std::string>& ids, const Now& now) {
-  std::vector<Grant> ending;
-  for (const std::string& id : ids) ending.push_back(*ledger_.Find(id));
-  std::vector<Grant*> pointers;
-  for (Grant& grant : ending) pointers.push_back(&grant);
-  Report(AddUsage(with_.firewall, now, pointers), "reading the usage of grants that end");
-  for (const Grant& grant : ending) last_usage_[grant.id] = grant.usage;
-}
-
-void Gatekeeper::ExpireDue() {
-  const Now now = with_.clock.Read();
-  const BootTime horizon = now.boot + kUsageLead;
-  ReadLastUsage(ledger_.EndingBetween(usage_read_until_, horizon), now);
-  usage_read_until_ = std::max(usage_read_until_, horizon);
-
-  if (retry_at_ && now.boot < *retry_at_) return;
-  retry_at_.reset();
-  if (resync_wanted_) Resync();
-  std::vector<Change> changes;
-  for (const std::string& id : ledger_.EndingBetween(BootTime(), now.boot)) {
-    const Grant* before = ledger_.Find(id);
-    Change change{.before = *before, .after = Expired(*before), .event = {}, .reply = {}};
-    if (const auto usage = last_usage_.find(id); usage != last_usage_.end()) {
-      change.after.usage = usage->second;
-    }
-    change.event = EventOf(AuditKind::kGrantExpired, change.after, kAgent, now.wall);
-    change.end_sessions = before->on_expiry == OnExpiry::kReset;
-    PutInLedger(change);
-    changes.push_back(std::move(change));
-  }
-  if (changes.empty()) return;
-  if (absl::Status status = Record(changes); !status.ok()) {
-    for (const Change& change : changes) PutBackInLedger(change);
-    retry_at_ = now.boot + kRetryAfter;
-    Report(status, "recording the end of grants (the kernel has closed them)");
-    return;
-  }
-  std::vector<AccessKey> keys;
-  for (const Change& change : changes) {
-    AppendKeys(change.after, keys);
-    last_usage_.erase(change.after.id);
-  }
-  if (absl::Status status = programmer_.Apply(keys, now.boot); !status.ok()) {
-    Report(status, "clearing sets that are used no more");
-    Resync();
-  }
-  EndSessionsOf(changes);
-  for (const Change& change : changes) with_.announce(change.event);
-}
-
-// ---- Queries ---------------------------------------------------------------
-
-absl::StatusOr<Grant> Gatekeeper::Get(absl::string_view id) {
-  POSTERN_ASSIGN_OR_RETURN(Grant grant, FindAny(id));
-  if (grant.state == GrantState::kActive) {
-    POSTERN_RETURN_IF_ERROR(AddUsage(with_.firewall, with_.clock.Read(), {&grant}));
-  }
-  return grant;
-}
-
-absl::StatusOr<std::vector<Grant>> Gatekeeper::List(int64_t after, size_t limit,
-                                                    bool include_ended) {
-  POSTERN_ASSIGN_OR_RETURN(std::vector<Grant> grants,
-                           with_.store.ListGrants(after, limit, include_ended));
-  std::vector<Grant*> live;
-  for (Grant& grant : grants) {
-    if (grant.state == GrantState::kActive) live.push_back(&grant);
-  }
-  POSTERN_RETURN_IF_ERROR(AddUsage(with_.firewall, with_.clock.Read(), live));
-  return grants;
-}
-
-absl::StatusOr<std::vector<AuditEvent>> Gatekeeper::Audit(uint64_t after, absl::Time since,
-                                                          size_t limit) {
-  return with_.store.ListAudit(after, since, limit);
-}
-
-AccessAnswer Gatekeeper::Check(const Address& source, Protocol protocol, uint16_t port) const {
-  const std::vector<uint16_t>& guarded = options_.limits.guarded_ports;
-  if (std::find(guarded.begin(), guarded.end(), port) == guarded.end()) {
-    return {.allowed = true,
-            .grant_id = {},
-            .end = {},
-            .reason = absl::StrCat("port ", port, " is not guarded")};
-  }
-  for (const Prefix& prefix : options_.gate.always_allow) {
-    if (!prefix.Contains(source)) continue;
-    return {.allowed = true,
-            .grant_id = {},
-            .end = {},
-            .reason = absl::StrCat(prefix.ToString(), " is always allowed (guard.always_allow)")};
-  }
-  const BootTime now = with_.clock.Read().boot;
-  if (const Grant* grant = ledger_.Covering(source, protocol, port, now)) {
-    return {.allowed = true, .grant_id = grant->id, .end = grant->end, .reason = "a grant"};
-  }
-  const std::string why = absl::StrCat("no live grant covers ", source.ToString(), " on port ",
-                                       port, protocol == Protocol::kTcp ? "/tcp" : "/udp");
-  if (!options_.gate.enforce) {
-    return {.allowed = true,
-            .grant_id = {},
-            .end = {},
-            .reason = absl::StrCat(why, ", but the mode is observe: nothing is dropped")};
-  }
-  return {.allowed = false, .grant_id = {}, .end = {}, .reason = why};
-}
-
-absl::StatusOr<GateStatus> Gatekeeper::Status() {
-  POSTERN_ASSIGN_OR_RETURN(const Counter dropped, with_.firewall.ReadCounter(kDroppedCounter));
-  const Now now = with_.clock.Read();
-  return GateStatus{.live_grants = ledger_.size(),
-                    .next_end = NextEnd(),
-                    .started = started_,
-                    .dropped = dropped,
-                    .now = now.wall};
-}
-
-std::optional<absl::Time> Gatekeeper::NextEnd() const {
-  const Grant* next = ledger_.EndingFirst();
-  if (next == nullptr) return std::nullopt;
-  return next->end;
 }
 
 void Gatekeeper::Report(const absl::Status& status, absl::string_view context) const {

@@ -12,12 +12,12 @@
 #include <variant>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "agent/enforcer/programmer.h"
+#include "agent/enforcer/usage.h"
 #include "agent/firewall/builder.h"
 #include "agent/firewall/firewall.h"
 #include "agent/grants/audit.h"
@@ -108,11 +108,12 @@ class Gatekeeper {
   // command is tried alone, and those that the kernel refuses are taken back.
   void Execute(std::vector<Command> commands);
 
-  // Reads the usage of grants whose end is near, and records the ones whose end
-  // has come. The kernel has closed, or is closing, what they opened.
-  void ExpireDue();
-  // When ExpireDue is wanted next; empty without live grants.
-  std::optional<BootTime> NextDeadline() const;
+  // What is due now: records the grants whose end has come (the kernel has
+  // closed, or is closing, what they opened), reads the usage of those whose end
+  // is near and of all from time to time, and tries again what failed.
+  void OnAlarm();
+  // When OnAlarm is wanted next; empty when nothing will be due.
+  std::optional<BootTime> NextAlarm() const;
 
   // Takes new options; the table is replaced when the gate's differ. On an error
   // the old options stay in force. Live grants stay even where the new limits
@@ -171,7 +172,9 @@ class Gatekeeper {
   // answered, taken back and removed from `changes`.
   void Program(std::vector<Change>& changes, const Now& now);
   void TakeBack(const Change& change, const absl::Status& why);
-  void ReadLastUsage(const std::vector<std::string>& ids, const Now& now);
+  void ExpireDue(const Now& now);
+  void ReadUsage(const std::vector<std::string>& ids, const Now& now);
+  void ReadUsageDue(const Now& now);
   void EndSessions(const std::vector<EndedGrant>& ended);
   void EndSessionsOf(const std::vector<Change>& changes);
 
@@ -200,9 +203,10 @@ class Gatekeeper {
   absl::Time started_;
   int64_t sequence_ = 0;
   uint64_t audit_number_ = 0;
-  // The usage of grants that end up to here has been read into last_usage_.
+  UsageReader usage_;
+  // The usage of grants that end up to here has had its last reading.
   BootTime usage_read_until_;
-  absl::flat_hash_map<std::string, Usage> last_usage_;
+  BootTime usage_read_at_;
   // The kernel may hold something else than the ledger says.
   bool resync_wanted_ = false;
   // Where ends could not be recorded or the table not be rebuilt, when to try

@@ -6,16 +6,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "agent/enforcer/changes.h"
 #include "agent/enforcer/gatekeeper.h"
-#include "agent/enforcer/usage.h"
 #include "agent/grants/decide.h"
 #include "common/status.h"
 
 namespace postern {
 namespace {
-
-constexpr char kAgent[] = "agent";
-constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 
 std::vector<Flow> Intersection(const std::vector<Flow>& flows, const std::set<Flow>& with) {
   std::vector<Flow> both;
@@ -29,6 +26,7 @@ std::vector<Flow> Intersection(const std::vector<Flow>& flows, const std::set<Fl
 absl::Status Gatekeeper::Start() {
   const Now now = with_.clock.Read();
   started_ = now.wall;
+  usage_read_at_ = now.boot;
   absl::StatusOr<StoredState> state = with_.store.Load();
   if (!state.ok()) {
     // Without the ledger nothing may pass that the kernel does not know of.
@@ -43,7 +41,7 @@ absl::Status Gatekeeper::Start() {
   POSTERN_RETURN_IF_ERROR(RestoreGrants(*state, now, writes));
   older_ = std::set<Flow>(older.begin(), older.end());
   POSTERN_RETURN_IF_ERROR(RecordAgentEvent(
-      AuditKind::kAgentStarted, kAgent,
+      AuditKind::kAgentStarted, kAgentActor,
       absl::StrCat(ledger_.size(), " live grants, ", options_.gate.enforce ? "enforce" : "observe"),
       std::move(writes)));
   return Annotate(programmer_.Rebuild(options_.gate, older, with_.clock.Read().boot),
@@ -76,7 +74,7 @@ absl::Status Gatekeeper::RestoreGrants(const StoredState& state, const Now& now,
   std::vector<Grant> grants = state.live;
   std::vector<Grant*> all;
   for (Grant& grant : grants) all.push_back(&grant);
-  POSTERN_RETURN_IF_ERROR(AddUsage(with_.firewall, now, all));
+  POSTERN_RETURN_IF_ERROR(usage_.Read(now, all));
 
   for (size_t i = 0; i < grants.size(); ++i) {
     Grant& grant = grants[i];
@@ -89,16 +87,9 @@ absl::Status Gatekeeper::RestoreGrants(const StoredState& state, const Now& now,
     }
     if (grant.deadline <= now.boot) {
       grant = Expired(grant);
-      AuditEvent event{.number = ++audit_number_,
-                       .time = now.wall,
-                       .kind = AuditKind::kGrantExpired,
-                       .actor = kAgent,
-                       .grant_id = grant.id,
-                       .requestor = grant.requestor,
-                       .sources = grant.sources,
-                       .ports = grant.ports,
-                       .end = grant.end,
-                       .detail = "while the agent was not running"};
+      AuditEvent event = EventOf(AuditKind::kGrantExpired, grant, kAgentActor, now.wall);
+      event.number = ++audit_number_;
+      event.detail = "while the agent was not running";
       writes.push_back({.put = grant, .erase = std::nullopt, .audit = std::move(event)});
       continue;
     }
@@ -111,7 +102,7 @@ absl::Status Gatekeeper::RestoreGrants(const StoredState& state, const Now& now,
 }
 
 void Gatekeeper::Stop() {
-  Report(RecordAgentEvent(AuditKind::kAgentStopped, kAgent,
+  Report(RecordAgentEvent(AuditKind::kAgentStopped, kAgentActor,
                           absl::StrCat(ledger_.size(), " live grants stay with the kernel")),
          "recording the stop");
 }
@@ -131,7 +122,7 @@ absl::Status Gatekeeper::RebuildTable(const GateOptions& gate, const std::vector
   for (const auto& [id, grant] : ledger_.grants()) counted.push_back(grant);
   std::vector<Grant*> pointers;
   for (Grant& grant : counted) pointers.push_back(&grant);
-  POSTERN_RETURN_IF_ERROR(AddUsage(with_.firewall, now, pointers));
+  POSTERN_RETURN_IF_ERROR(usage_.Read(now, pointers));
   POSTERN_RETURN_IF_ERROR(
       Annotate(programmer_.Rebuild(gate, older, now.boot), "building the firewall's table"));
   for (const Grant& grant : counted) ledger_.SetUsage(grant.id, grant.usage);

@@ -27,10 +27,13 @@ constexpr char kGuardedSet[] = "guarded";
 constexpr char kSynChain[] = "syn";
 constexpr char kGateChain[] = "gate";
 constexpr char kReplyChain[] = "reply";
-// Chains jumped to; those that end in 4 or 6 see one family only.
+// Chains jumped to; those that end in 4 or 6 see one family only, and match it all
+// the same, so that nft(8) can print their rules by name.
 constexpr char kAdmitChain[] = "admit";
 constexpr char kRecheckChain[] = "recheck";
 constexpr char kOwnPortChain[] = "own_port";
+// Jumped to by nothing.
+constexpr char kLabelsChain[] = "labels";
 
 // Between raw and connection tracking (-300 and -200, netfilter_ipv4.h), after
 // defragmentation (-400).
@@ -292,14 +295,15 @@ void BuildAdmit(const FamilyView& view, const GateOptions& options, const std::s
   AddRuleTo(rules, chain, Concat({HasState(kStateEstablished), {Accept{}}}));
   for (const Prefix& prefix : options.always_allow) {
     if (prefix.family() != view.family) continue;
-    AddRuleTo(rules, chain,
-              Concat({CompareSource(view, ReadFrom::kPacket, prefix, true), {Accept{}}}));
+    AddRuleTo(
+        rules, chain,
+        Concat({IsFamily(view), CompareSource(view, ReadFrom::kPacket, prefix, true), {Accept{}}}));
   }
   // Keep sets come first: a connection that both kinds admit may live on.
   for (const Admission admission : {Admission::kKeep, Admission::kCut}) {
     for (const SetId& set : sets) {
       if (set.family != view.family || set.admission != admission) continue;
-      Expressions rule = Concat({LoadProtocolAndPort(view, ReadFrom::kPacket),
+      Expressions rule = Concat({IsFamily(view), LoadProtocolAndPort(view, ReadFrom::kPacket),
                                  LookupSource(view, ReadFrom::kPacket, set, false)});
       if (admission == Admission::kCut) rule.push_back(SetCutLabel{});
       rule.push_back(Accept{});
@@ -307,7 +311,11 @@ void BuildAdmit(const FamilyView& view, const GateOptions& options, const std::s
     }
   }
   AddRuleTo(rules, chain,
-            Concat({IsTcp(), TcpFlags(kTcpSyn, 0), LookupOlder(view, true, false), {Accept{}}}));
+            Concat({IsFamily(view),
+                    IsTcp(),
+                    TcpFlags(kTcpSyn, 0),
+                    LookupOlder(view, true, false),
+                    {Accept{}}}));
   AddRuleTo(rules, chain, Refuse(options));
 }
 
@@ -330,6 +338,11 @@ void BuildRecheck(const FamilyView& view, const GateOptions& options, const std:
   }
   AddRuleTo(rules, chain, Refuse(options));
 }
+
+// Connection tracking makes room for a label only while some rule sets one, and
+// a connection that has no room can never be marked. This rule stands also when
+// no cut grant is live.
+void BuildLabels(std::vector<Rule>& rules) { AddRuleTo(rules, kLabelsChain, {SetCutLabel{}}); }
 
 // What goes out.
 void BuildReply(const GateOptions& options, std::vector<Rule>& rules) {
@@ -364,6 +377,7 @@ std::vector<Rule> BuildRules(const GateOptions& options, const std::set<SetId>& 
     BuildRecheck(view, options, sets, rules);
   }
   BuildReply(options, rules);
+  BuildLabels(rules);
   return rules;
 }
 
@@ -377,7 +391,7 @@ struct Chain {
 // Every chain there can be, so that flushing and adding never depend on the
 // options.
 std::vector<Chain> Chains() {
-  std::vector<Chain> chains = {{kOwnPortChain, std::nullopt}};
+  std::vector<Chain> chains = {{kOwnPortChain, std::nullopt}, {kLabelsChain, std::nullopt}};
   for (const FamilyView& view : kViews) {
     chains.push_back({absl::StrCat(kAdmitChain, view.suffix), std::nullopt});
     chains.push_back({absl::StrCat(kRecheckChain, view.suffix), std::nullopt});

@@ -26,8 +26,6 @@ struct InstalledElement {
   // Until the kernel ends it.
   absl::Duration remaining;
   Counter counter;
-  // Since the last packet; empty when there was none.
-  std::optional<absl::Duration> since_last_use;
 };
 
 // Called by one thread. Errors name the operation, the object and the kernel's

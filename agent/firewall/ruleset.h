@@ -202,8 +202,7 @@ struct AddCounter {
   friend bool operator==(const AddCounter&, const AddCounter&) = default;
 };
 
-// A set of granted elements: timeouts, and a counter and a last-use stamp on
-// each element.
+// A set of granted elements: timeouts, and a counter on each element.
 struct AddSet {
   SetId id;
   friend bool operator==(const AddSet&, const AddSet&) = default;

@@ -203,6 +203,17 @@ void OpenCalls::RecheckAll() {
   }
 }
 
+void CallCount::AwaitNone() {
+  std::unique_lock lock(mutex_);
+  none_.wait(lock, [this] { return count_ == 0; });
+}
+
+void CallCount::Add(int more) {
+  const std::lock_guard lock(mutex_);
+  count_ += more;
+  if (count_ == 0) none_.notify_all();
+}
+
 absl::StatusOr<Caller> Authenticate(const ServingSide& side, const grpc::ServerContext& context,
                                     absl::string_view call, const std::optional<Role>& role) {
   Caller caller;

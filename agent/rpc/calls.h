@@ -12,6 +12,7 @@
 #include <postern/v1/agent.grpc.pb.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -123,6 +124,33 @@ class OpenCalls {
   std::unordered_set<std::shared_ptr<CallLink>> links_;
 };
 
+// The call objects there are: those that wait for a call as well as the open
+// ones. Any thread.
+class CallCount {
+ public:
+  // One of them.
+  class Guard {
+   public:
+    explicit Guard(CallCount& count) : count_(count) { count_.Add(1); }
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+    ~Guard() { count_.Add(-1); }
+
+   private:
+    CallCount& count_;
+  };
+
+  // Waits until there are none.
+  void AwaitNone();
+
+ private:
+  void Add(int more);
+
+  std::mutex mutex_;
+  std::condition_variable none_;
+  int count_ = 0;
+};
+
 // One server's services and its completion queue.
 struct ServingSide {
   ServingSide(const CallContext& shared, bool is_local) : context(shared), local(is_local) {}
@@ -134,6 +162,7 @@ struct ServingSide {
   RawHealthService health;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   OpenCalls open;
+  CallCount calls;
   std::atomic<size_t> open_streams{0};
 };
 
@@ -152,8 +181,8 @@ absl::StatusOr<Request> Parse(grpc::ByteBuffer& bytes) {
                    ": it is cut short, or a text in it is not UTF-8"));
 }
 
-// Begins to take calls of every method. `side` must outlive its queue's last
-// event.
+// Begins to take calls of every method. When the server has been shut down, the
+// queue must stay open until `side.calls` are none.
 void AwaitCalls(ServingSide& side);
 
 }  // namespace postern

@@ -1,5 +1,7 @@
 #include "agent/rpc/grpc_server.h"
 
+#include <google/protobuf/stubs/logging.h>
+#include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
@@ -22,7 +24,7 @@ namespace {
 using Acceptor = grpc::experimental::ExternalConnectionAcceptor;
 
 // How long calls and connections may take to end before they are cut off.
-constexpr std::chrono::seconds kGoodbye{1};
+constexpr std::chrono::milliseconds kGoodbye{250};
 
 constexpr int kMaxRequestBytes = 1 << 20;
 constexpr int kMaxMetadataBytes = 16 << 10;
@@ -115,6 +117,8 @@ class GrpcServerImpl final : public GrpcServer {
     side_.open.Close(absl::UnavailableError(
         "the agent stops; a change may have been made, so ask again with the same id"));
     server_->Shutdown(std::chrono::system_clock::now() + kGoodbye);
+    // The connections are closed now, so that what is still open fails.
+    side_.calls.AwaitNone();
     Drain();
   }
 
@@ -154,7 +158,8 @@ class GrpcServerImpl final : public GrpcServer {
 
 void LogFromGrpc(gpr_log_func_args* line) {
   if (line->severity != GPR_LOG_SEVERITY_ERROR) return;
-  Log(Priority::kError, absl::StrCat("gRPC: ", line->message));
+  // Mostly of clients that fail to show a good certificate.
+  Log(Priority::kWarning, absl::StrCat("gRPC: ", line->message));
 }
 
 }  // namespace
@@ -169,6 +174,11 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Parts& parts
 void RouteGrpcLog() {
   gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR);
   gpr_set_log_function(LogFromGrpc);
+  google::protobuf::SetLogHandler(nullptr);
+}
+
+void KeepGrpcRunning() {
+  if (grpc_is_initialized() != 0) grpc_init();
 }
 
 }  // namespace postern

@@ -28,9 +28,8 @@ class GrpcServer {
   // borrowed and must outlive the server.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Parts& parts);
 
-  // Ends all calls with UNAVAILABLE and closes all connections, within about two
-  // seconds when the other side does not help. gRPC's threads end with the last
-  // server.
+  // Ends all calls with UNAVAILABLE and closes all connections, soon also when the
+  // other side does not help. gRPC's threads end with the last server.
   virtual ~GrpcServer() = default;
 
   // Serves `connection`, which came in on `listener`. One thread.
@@ -43,9 +42,14 @@ class GrpcServer {
   virtual void RecheckPeers() = 0;
 };
 
-// Sends what gRPC logs as an error to our log, and drops the rest. Once, before
-// the first server.
+// Sends what gRPC logs as an error to our log, and drops the rest and what
+// protobuf says of bad messages, which their senders are told. Once, before the
+// first server.
 void RouteGrpcLog();
+
+// From now on gRPC's threads stay until the process ends, where servers are
+// running: stopping them may take 10 seconds.
+void KeepGrpcRunning();
 
 }  // namespace postern
 

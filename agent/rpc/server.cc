@@ -33,8 +33,12 @@ constexpr ConnectionLimits kRemoteLimits = {.total = 256, .per_source = 32};
 // Connections taken at once, before the event loop's other work has its turn.
 constexpr int kAcceptsPerTurn = 64;
 
-// How often it is looked whether the last connection has gone.
-constexpr time_t kTendSeconds = 2;
+// How often it is looked whether connections are left, and for how many turns in
+// a row there must be none before gRPC stops: 12 seconds and more. After a write
+// that had to wait, one of gRPC's threads sleeps for up to 10 seconds, and
+// stopping gRPC, on the event loop's thread, would wait for it.
+constexpr time_t kTendSeconds = 3;
+constexpr int kQuietTurns = 5;
 
 bool IsLoopback(const Address& address) {
   static const Address* const kIpv6Loopback = new Address(*Address::Parse("::1"));
@@ -43,13 +47,15 @@ bool IsLoopback(const Address& address) {
 
 Fd OpenReserve() { return Fd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
-// A listening socket and the gRPC server behind it. gRPC runs, with its threads
-// and their two wake-ups a second, only while there are connections.
+// A listening socket and the gRPC server behind it. gRPC's timer threads wake
+// twice a second whether there is work or not, so gRPC runs only while there are
+// connections.
 struct Door {
   Door(int socket, ConnectionLimits limits) : listener(socket), connections(limits) {}
 
   int listener;
   ConnectionTable connections;
+  int quiet_turns = 0;
   // Changed by the event loop's thread alone, and only with servers_mutex_.
   std::unique_ptr<GrpcServer> server;
 };
@@ -67,6 +73,7 @@ class RpcServerImpl final : public RpcServer {
   RpcServerImpl& operator=(const RpcServerImpl&) = delete;
 
   ~RpcServerImpl() override {
+    KeepGrpcRunning();
     Stop(local_door_);
     if (remote_door_) Stop(*remote_door_);
   }
@@ -165,6 +172,7 @@ class RpcServerImpl final : public RpcServer {
       const std::lock_guard lock(servers_mutex_);
       door.server = std::move(server);
     }
+    door.quiet_turns = 0;
     SetTimer(kTendSeconds);
     return absl::OkStatus();
   }
@@ -196,9 +204,11 @@ class RpcServerImpl final : public RpcServer {
   }
 
   void TendDoor(Door& door) {
-    if (door.server == nullptr || door.connections.CountLive() > 0) return;
+    if (door.server == nullptr) return;
     // A call whose caller has gone may still wait for the gatekeeper.
-    if (!door.server->HasCalls()) Stop(door);
+    const bool quiet = door.connections.CountLive() == 0 && !door.server->HasCalls();
+    door.quiet_turns = quiet ? door.quiet_turns + 1 : 0;
+    if (door.quiet_turns >= kQuietTurns) Stop(door);
   }
 
   // Every `seconds`, beginning anew; 0 stops it.

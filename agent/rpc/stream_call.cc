@@ -27,7 +27,10 @@ grpc::ByteBuffer ToBuffer(const std::string& bytes) {
 class StreamCall final : public OpenCall {
  public:
   StreamCall(ServingSide& side, const StreamMethod& method)
-      : side_(side), method_(method), link_(std::make_shared<CallLink>(*this)) {}
+      : count_(side.calls),
+        side_(side),
+        method_(method),
+        link_(std::make_shared<CallLink>(*this)) {}
   StreamCall(const StreamCall&) = delete;
   StreamCall& operator=(const StreamCall&) = delete;
   ~StreamCall() = default;
@@ -175,6 +178,8 @@ class StreamCall final : public OpenCall {
     delete this;
   }
 
+  // First, so that it outlives the rest.
+  const CallCount::Guard count_;
   ServingSide& side_;
   const StreamMethod& method_;
   const std::shared_ptr<CallLink> link_;

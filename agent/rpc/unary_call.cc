@@ -8,7 +8,10 @@ namespace postern {
 class UnaryCall final : public OpenCall {
  public:
   UnaryCall(ServingSide& side, const UnaryMethod& method)
-      : side_(side), method_(method), link_(std::make_shared<CallLink>(*this)) {}
+      : count_(side.calls),
+        side_(side),
+        method_(method),
+        link_(std::make_shared<CallLink>(*this)) {}
   UnaryCall(const UnaryCall&) = delete;
   UnaryCall& operator=(const UnaryCall&) = delete;
   ~UnaryCall() = default;
@@ -53,6 +56,8 @@ class UnaryCall final : public OpenCall {
     delete this;
   }
 
+  // First, so that it outlives the rest.
+  const CallCount::Guard count_;
   ServingSide& side_;
   const UnaryMethod& method_;
   const std::shared_ptr<CallLink> link_;

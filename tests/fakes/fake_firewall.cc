@@ -152,7 +152,6 @@ InstalledElement FakeFirewall::Read(const AccessKey& key, const FakeElement& ele
   installed.key = key;
   installed.remaining = element.end - now;
   installed.counter = element.counter;
-  if (element.last_use) installed.since_last_use = now - *element.last_use;
   return installed;
 }
 
@@ -195,7 +194,6 @@ void FakeFirewall::Use(const SetId& set, const AccessKey& key, Counter packets) 
   if (it == table_->sets[set].end()) return;
   it->second.counter.packets += packets.packets;
   it->second.counter.bytes += packets.bytes;
-  it->second.last_use = clock_.Read().boot;
 }
 
 bool FakeFirewall::Admits(const Address& source, Protocol protocol, uint16_t port) const {

@@ -22,7 +22,6 @@ namespace postern {
 struct FakeElement {
   BootTime end;
   Counter counter;
-  std::optional<BootTime> last_use;
 };
 
 // What stands in the kernel.

@@ -95,25 +95,34 @@ void Namespace::Run(absl::FunctionRef<void()> action) const {
   }).join();
 }
 
-absl::Status Namespace::Ip(const std::vector<std::string>& arguments) const {
-  std::vector<std::string> words = {"ip"};
-  words.insert(words.end(), arguments.begin(), arguments.end());
+absl::Status Namespace::Program(const std::vector<std::string>& words) const {
+  std::vector<std::string> copies = words;
   std::vector<char*> argv;
-  argv.reserve(words.size() + 1);
-  for (std::string& word : words) argv.push_back(word.data());
+  argv.reserve(copies.size() + 1);
+  for (std::string& word : copies) argv.push_back(word.data());
   argv.push_back(nullptr);
 
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   int error = 0;
   int status = 0;
   Run([&] {
     pid_t child = 0;
-    error = posix_spawnp(&child, "ip", nullptr, nullptr, argv.data(), environ);
+    error = posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ);
     if (error == 0 && waitpid(child, &status, 0) < 0) error = errno;
   });
+  posix_spawn_file_actions_destroy(&actions);
   const std::string command = absl::StrJoin(words, " ");
   if (error != 0) return ErrnoStatus(error, command);
   if (status != 0) return absl::UnknownError(absl::StrCat(command, ": wait status ", status));
   return absl::OkStatus();
+}
+
+absl::Status Namespace::Ip(const std::vector<std::string>& arguments) const {
+  std::vector<std::string> words = {"ip"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  return Program(words);
 }
 
 absl::Status Namespace::Connect(const std::string& interface, const Namespace& other,

@@ -30,6 +30,9 @@ class Namespace {
   // only leaves `action`.
   void Run(absl::FunctionRef<void()> action) const;
 
+  // Runs a program inside, without its output; an error unless it ends with 0.
+  absl::Status Program(const std::vector<std::string>& words) const;
+
   // Runs ip(8) inside: {"address", "add", "192.0.2.1/24", "dev", "eth0"}.
   absl::Status Ip(const std::vector<std::string>& arguments) const;
 

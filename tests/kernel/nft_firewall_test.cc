@@ -167,6 +167,9 @@ TEST_F(NftFirewallTest, TheWholeGateIsTaken) {
   Commit(all);
   EXPECT_THAT(firewall_->ReadSets().value(), UnorderedElementsAre(kKeep24, kCut64));
   EXPECT_THAT(KeysIn(kCut64), UnorderedElementsAre(Key("2001:db8:1::/64", 22)));
+  // nft(8) ends with a signal on some of what the kernel takes; so would the
+  // service that loads the host's own rules.
+  EXPECT_EQ(network_->Program({"nft", "list", "ruleset"}), absl::OkStatus());
 }
 
 // ---- Elements, on this kernel and as on older ones -------------------------
@@ -204,7 +207,6 @@ TEST_P(NftElementsTest, WhatIsPutIsReadBack) {
   const InstalledElement element = *Read(kAlice);
   EXPECT_EQ(element.key, kAlice);
   EXPECT_EQ(element.counter.packets, 0U);
-  EXPECT_EQ(element.since_last_use, std::nullopt);
 }
 
 TEST_P(NftElementsTest, TheEndMovesBothWays) {
@@ -486,7 +488,7 @@ Rule Then(std::vector<Expression> matches, const std::vector<Expression>& action
   return Rule{.chain = "gate", .expressions = matches};
 }
 
-TEST_F(NftPacketsTest, ElementsCountAndRememberTheirLastPacket) {
+TEST_F(NftPacketsTest, ElementsCountTheirPackets) {
   const AccessKey key = Key("192.0.2.0/24", 7000, Protocol::kUdp);
   Commit(
       {ReplaceTable{}, AddCounter{"passed"}, AddSet{kKeep24},
@@ -495,14 +497,12 @@ TEST_F(NftPacketsTest, ElementsCountAndRememberTheirLastPacket) {
        AddRule{Then({LoadMeta{MetaKey::kL4Protocol}, Compare{0, true, {IPPROTO_UDP}}}, {Drop{}})}});
   client_->Send("192.0.2.1", 7000);
   Put(key, absl::Hours(1));
-  EXPECT_EQ(Read(key)->since_last_use, std::nullopt);
+  EXPECT_EQ(Read(key)->counter.packets, 0U);
   for (int i = 0; i < 3; ++i) SendAndArrive();
   const InstalledElement element = *Read(key);
   EXPECT_EQ(element.counter.packets, 3U);
   // IPv4 and UDP headers and one byte.
   EXPECT_EQ(element.counter.bytes, 3U * (20 + 8 + 1));
-  ASSERT_TRUE(element.since_last_use.has_value());
-  EXPECT_LT(*element.since_last_use, absl::Seconds(10));
   EXPECT_EQ(Packets("passed"), 3U);
   EXPECT_EQ(firewall_->ReadElements(kKeep24)->front().counter.packets, 3U);
 

@@ -40,7 +40,13 @@ constexpr uint32_t kTypeIpv4 = 7;
 constexpr uint32_t kTypeIpv6 = 8;
 constexpr uint32_t kTypeProtocol = 12;
 constexpr uint32_t kTypePort = 13;
+constexpr uint32_t kTypeInterface = 41;
 constexpr int kTypeBits = 6;
+
+// What nft(8) notes on a set whose keys are in host order, as it takes the names
+// of interfaces to be: an attribute of its own (NFTNL_UDATA_SET_KEYBYTEORDER) of
+// 4 bytes with BYTEORDER_HOST_ENDIAN.
+constexpr uint8_t kHostOrderKeys[] = {0, 4, 1, 0, 0, 0};
 
 absl::Status Refuse(const Operation& operation, absl::string_view why) {
   return absl::UnavailableError(absl::StrCat(Describe(operation), ": ", why));
@@ -123,13 +129,13 @@ class Writer {
     const bool ipv4 = add.id.family == Family::kIpv4;
     const uint32_t address = ipv4 ? kTypeIpv4 : kTypeIpv6;
     const SetPtr set = NewSet(add.id.Name());
-    nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, NFT_SET_TIMEOUT | NFT_SET_EXPR);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, NFT_SET_TIMEOUT);
     nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE,
                       ((address << kTypeBits | kTypeProtocol) << kTypeBits) | kTypePort);
     nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_LEN, ipv4 ? 12 : 24);
-    // Each new element gets its own copy of these.
+    // Each new element gets its own copy. Not `last` beside it: nft(8) before 1.0.8,
+    // Debian 12's among them, crashes on any listing that meets one.
     nftnl_set_add_expr(set.get(), NewExpression("counter").release());
-    nftnl_set_add_expr(set.get(), NewExpression("last").release());
     PutSet(set.get());
     return absl::OkStatus();
   }
@@ -157,6 +163,9 @@ class Writer {
     nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, NFT_SET_CONSTANT);
     nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE, add.key_type);
     nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_LEN, add.key_length);
+    if (add.key_type == kTypeInterface) {
+      nftnl_set_set_data(set.get(), NFTNL_SET_USERDATA, kHostOrderKeys, sizeof kHostOrderKeys);
+    }
     PutSet(set.get());
     AppendConstantElements(add, index_, batch_);
     return absl::OkStatus();

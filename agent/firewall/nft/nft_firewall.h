@@ -18,7 +18,9 @@
 
 namespace postern {
 
-// The table `inet postern` of one network namespace.
+// The table `inet postern` of one network namespace. It does not tell an
+// element's last use: what the kernel has for it makes Debian 12's nft(8) crash
+// on every listing of the ruleset.
 class NftFirewall final : public Firewall {
  public:
   // For the network namespace of the calling thread, which may then be another

@@ -55,13 +55,6 @@ std::optional<uint64_t> Number64(const nlattr* attribute) {
   return be64toh(mnl_attr_get_u64(attribute));
 }
 
-std::optional<uint32_t> Number32(const nlattr* attribute) {
-  if (attribute == nullptr || mnl_attr_get_payload_len(attribute) != sizeof(uint32_t)) {
-    return std::nullopt;
-  }
-  return be32toh(mnl_attr_get_u32(attribute));
-}
-
 // Up to the first NUL, or to the attribute's end.
 absl::string_view Text(const nlattr* attribute) {
   if (attribute == nullptr) return {};
@@ -81,20 +74,6 @@ Counter CounterIn(const nlattr& nest) {
           .bytes = Number64(attributes[NFTA_COUNTER_BYTES]).value_or(0)};
 }
 
-void TakeExpression(const nlattr& nest, RawElement& element) {
-  const auto expression = AttributesIn<NFTA_EXPR_MAX>(nest);
-  if (expression[NFTA_EXPR_DATA] == nullptr) return;
-  const absl::string_view name = Text(expression[NFTA_EXPR_NAME]);
-  if (name == "counter") {
-    element.counter = CounterIn(*expression[NFTA_EXPR_DATA]);
-  } else if (name == "last") {
-    const auto last = AttributesIn<NFTA_LAST_MAX>(*expression[NFTA_EXPR_DATA]);
-    if (Number32(last[NFTA_LAST_SET]).value_or(0) != 0) {
-      element.last_used = Number64(last[NFTA_LAST_MSECS]);
-    }
-  }
-}
-
 RawElement ElementIn(const nlattr& nest) {
   const auto attributes = AttributesIn<NFTA_SET_ELEM_MAX>(nest);
   RawElement element;
@@ -102,11 +81,11 @@ RawElement ElementIn(const nlattr& nest) {
     element.key = Data(AttributesIn<NFTA_DATA_MAX>(*key)[NFTA_DATA_VALUE]);
   }
   element.expiration = Number64(attributes[NFTA_SET_ELEM_EXPIRATION]);
-  // The kernel uses the first for one expression, the second for several.
-  if (const nlattr* one = attributes[NFTA_SET_ELEM_EXPR]) TakeExpression(*one, element);
-  if (const nlattr* several = attributes[NFTA_SET_ELEM_EXPRESSIONS]) {
-    ForEachNested(*several,
-                  [&element](const nlattr& expression) { TakeExpression(expression, element); });
+  if (const nlattr* nested = attributes[NFTA_SET_ELEM_EXPR]) {
+    const auto expression = AttributesIn<NFTA_EXPR_MAX>(*nested);
+    if (expression[NFTA_EXPR_DATA] != nullptr && Text(expression[NFTA_EXPR_NAME]) == "counter") {
+      element.counter = CounterIn(*expression[NFTA_EXPR_DATA]);
+    }
   }
   return element;
 }
@@ -212,7 +191,6 @@ std::optional<InstalledElement> ParseElement(const RawElement& element, const Se
   installed.remaining =
       element.expiration.has_value() ? Milliseconds(*element.expiration) : absl::InfiniteDuration();
   installed.counter = element.counter;
-  if (element.last_used.has_value()) installed.since_last_use = Milliseconds(*element.last_used);
   return installed;
 }
 

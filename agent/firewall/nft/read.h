@@ -29,8 +29,6 @@ struct RawElement {
   // Milliseconds left; empty for an element that does not end.
   std::optional<uint64_t> expiration;
   Counter counter;
-  // Milliseconds since the last packet.
-  std::optional<uint64_t> last_used;
 };
 
 // Passes each element of a NEWSETELEM message to `take`, while it lasts.

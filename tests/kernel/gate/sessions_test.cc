@@ -82,6 +82,7 @@ TEST_F(GateSessionsTest, ResetTellsBothEnds) {
   Stream(session.server);
   WaitForEnd(grant);
   EXPECT_LT(send(session.server.get(), "x", 1, MSG_NOSIGNAL), 0);
+  EXPECT_TRUE(WasReset(session.client));
 }
 
 TEST_F(GateSessionsTest, KeepAndCutLiveSideBySideOnOnePort) {
@@ -122,6 +123,7 @@ TEST_F(GateSessionsTest, ARevokeEndsTheSessionsItAloneAdmitted) {
     Stream(session.server);
     Revoke(id);
     EXPECT_LT(send(session.server.get(), "x", 1, MSG_NOSIGNAL), 0) << id;
+    EXPECT_TRUE(WasReset(session.client)) << id;
   }
 }
 

@@ -170,7 +170,7 @@ void GateWorld::WaitForEnd(const Grant& grant, bool daemon_alive) {
   // most.
   const absl::Duration slack = absl::Milliseconds(25);
   absl::SleepFor(grant.deadline - clock_.Read().boot);
-  if (daemon_alive) gatekeeper_->ExpireDue();
+  if (daemon_alive) gatekeeper_->OnAlarm();
   absl::SleepFor(grant.deadline + slack - clock_.Read().boot);
 }
 

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "cli/channel.h"
 #include "cli/proto_time.h"
 #include "cli/run.h"
 
@@ -63,6 +64,7 @@ Outcome RunTool(const std::vector<std::string>& arguments, const Environment& en
 }
 
 ToolTest::ToolTest() {
+  UseSystemResolver();
   std::string name = absl::StrCat(std::filesystem::temp_directory_path().string(), "/cli-XXXXXX");
   if (mkdtemp(name.data()) == nullptr) std::abort();
   directory_ = name;

@@ -83,7 +83,7 @@ class GateTest : public ::testing::Test {
   // Time passes and the daemon's alarm rings.
   void Pass(absl::Duration time) {
     clock_.Advance(time);
-    gatekeeper_->ExpireDue();
+    gatekeeper_->OnAlarm();
   }
 
   bool Admits(absl::string_view source, uint16_t port = 22) {

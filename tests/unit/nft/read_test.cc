@@ -35,31 +35,19 @@ class Answer {
   alignas(nlmsghdr) std::array<char, 4096> bytes_ = {};
 };
 
-void PutExpression(nlmsghdr* message, const char* name, uint16_t first, uint64_t first_value,
-                   uint16_t second, uint32_t second_value, bool second_is_64) {
-  nlattr* expression = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
-  mnl_attr_put_strz(message, NFTA_EXPR_NAME, name);
-  nlattr* data = mnl_attr_nest_start(message, NFTA_EXPR_DATA);
-  mnl_attr_put_u64(message, first, htobe64(first_value));
-  if (second_is_64) {
-    mnl_attr_put_u64(message, second, htobe64(second_value));
-  } else {
-    mnl_attr_put_u32(message, second, htobe32(second_value));
-  }
-  mnl_attr_nest_end(message, data);
-  mnl_attr_nest_end(message, expression);
-}
-
 void PutElementOf(nlmsghdr* message, const Bytes& key, uint64_t expiration) {
   nlattr* element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
   nlattr* nested_key = mnl_attr_nest_start(message, NFTA_SET_ELEM_KEY);
   mnl_attr_put(message, NFTA_DATA_VALUE, key.size(), key.data());
   mnl_attr_nest_end(message, nested_key);
   mnl_attr_put_u64(message, NFTA_SET_ELEM_EXPIRATION, htobe64(expiration));
-  nlattr* expressions = mnl_attr_nest_start(message, NFTA_SET_ELEM_EXPRESSIONS);
-  PutExpression(message, "counter", NFTA_COUNTER_BYTES, 840, NFTA_COUNTER_PACKETS, 14, true);
-  PutExpression(message, "last", NFTA_LAST_MSECS, 2500, NFTA_LAST_SET, 1, false);
-  mnl_attr_nest_end(message, expressions);
+  nlattr* expression = mnl_attr_nest_start(message, NFTA_SET_ELEM_EXPR);
+  mnl_attr_put_strz(message, NFTA_EXPR_NAME, "counter");
+  nlattr* data = mnl_attr_nest_start(message, NFTA_EXPR_DATA);
+  mnl_attr_put_u64(message, NFTA_COUNTER_BYTES, htobe64(840));
+  mnl_attr_put_u64(message, NFTA_COUNTER_PACKETS, htobe64(14));
+  mnl_attr_nest_end(message, data);
+  mnl_attr_nest_end(message, expression);
   mnl_attr_nest_end(message, element);
 }
 
@@ -87,7 +75,7 @@ TEST(ReadTest, SetNamesAreReadBack) {
   }
 }
 
-TEST(ReadTest, ElementsHaveTheirCounterLastUseAndEnd) {
+TEST(ReadTest, ElementsHaveTheirCounterAndEnd) {
   Answer answer = TwoElements();
   std::vector<InstalledElement> elements;
   ForEachElement(*answer.message(), [&](const RawElement& raw) {
@@ -98,13 +86,12 @@ TEST(ReadTest, ElementsHaveTheirCounterLastUseAndEnd) {
   EXPECT_EQ(elements[0].remaining, absl::Minutes(1));
   EXPECT_EQ(elements[0].counter.packets, 14U);
   EXPECT_EQ(elements[0].counter.bytes, 840U);
-  EXPECT_EQ(elements[0].since_last_use, absl::Milliseconds(2500));
   EXPECT_EQ(elements[1].key, Key("203.0.113.8", 3389, Protocol::kUdp));
 }
 
 TEST(ReadTest, ElementsThatAreNotOursAreLeftOut) {
   const Bytes good = ElementKey(Key("203.0.113.7", 22));
-  RawElement raw{.key = good, .expiration = 1000, .counter = {}, .last_used = {}};
+  RawElement raw{.key = good, .expiration = 1000, .counter = {}};
   EXPECT_TRUE(ParseElement(raw, kKeep32).has_value());
   // An end is missing: somebody made it permanent.
   raw.expiration = std::nullopt;

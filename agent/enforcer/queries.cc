@@ -1,0 +1,82 @@
+// What the gatekeeper tells.
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "agent/enforcer/gatekeeper.h"
+#include "common/status.h"
+
+namespace postern {
+
+absl::StatusOr<Grant> Gatekeeper::Get(absl::string_view id) {
+  POSTERN_ASSIGN_OR_RETURN(Grant grant, FindAny(id));
+  if (grant.state == GrantState::kActive) {
+    POSTERN_RETURN_IF_ERROR(usage_.Read(with_.clock.Read(), {&grant}));
+  }
+  return grant;
+}
+
+absl::StatusOr<std::vector<Grant>> Gatekeeper::List(int64_t after, size_t limit,
+                                                    bool include_ended) {
+  POSTERN_ASSIGN_OR_RETURN(std::vector<Grant> grants,
+                           with_.store.ListGrants(after, limit, include_ended));
+  std::vector<Grant*> live;
+  for (Grant& grant : grants) {
+    if (grant.state == GrantState::kActive) live.push_back(&grant);
+  }
+  POSTERN_RETURN_IF_ERROR(usage_.Read(with_.clock.Read(), live));
+  return grants;
+}
+
+absl::StatusOr<std::vector<AuditEvent>> Gatekeeper::Audit(uint64_t after, absl::Time since,
+                                                          size_t limit) {
+  return with_.store.ListAudit(after, since, limit);
+}
+
+AccessAnswer Gatekeeper::Check(const Address& source, Protocol protocol, uint16_t port) const {
+  const std::vector<uint16_t>& guarded = options_.limits.guarded_ports;
+  if (std::find(guarded.begin(), guarded.end(), port) == guarded.end()) {
+    return {.allowed = true,
+            .grant_id = {},
+            .end = {},
+            .reason = absl::StrCat("port ", port, " is not guarded")};
+  }
+  for (const Prefix& prefix : options_.gate.always_allow) {
+    if (!prefix.Contains(source)) continue;
+    return {.allowed = true,
+            .grant_id = {},
+            .end = {},
+            .reason = absl::StrCat(prefix.ToString(), " is always allowed (guard.always_allow)")};
+  }
+  const BootTime now = with_.clock.Read().boot;
+  if (const Grant* grant = ledger_.Covering(source, protocol, port, now)) {
+    return {.allowed = true, .grant_id = grant->id, .end = grant->end, .reason = "a grant"};
+  }
+  const std::string why = absl::StrCat("no live grant covers ", source.ToString(), " on port ",
+                                       port, protocol == Protocol::kTcp ? "/tcp" : "/udp");
+  if (!options_.gate.enforce) {
+    return {.allowed = true,
+            .grant_id = {},
+            .end = {},
+            .reason = absl::StrCat(why, ", but the mode is observe: nothing is dropped")};
+  }
+  return {.allowed = false, .grant_id = {}, .end = {}, .reason = why};
+}
+
+absl::StatusOr<GateStatus> Gatekeeper::Status() {
+  POSTERN_ASSIGN_OR_RETURN(const Counter dropped, with_.firewall.ReadCounter(kDroppedCounter));
+  const Now now = with_.clock.Read();
+  return GateStatus{.live_grants = ledger_.size(),
+                    .next_end = NextEnd(),
+                    .started = started_,
+                    .dropped = dropped,
+                    .now = now.wall};
+}
+
+std::optional<absl::Time> Gatekeeper::NextEnd() const {
+  const Grant* next = ledger_.EndingFirst();
+  if (next == nullptr) return std::nullopt;
+  return next->end;
+}
+
+}  // namespace postern

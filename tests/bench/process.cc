@@ -1,0 +1,117 @@
+#include "tests/bench/process.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <system_error>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace postern::bench {
+namespace {
+
+// The sum of the numbers in the lines of `path` that contain `label`.
+absl::StatusOr<uint64_t> SumOf(const std::string& path, const std::string& label) {
+  std::ifstream file(path);
+  if (!file) return absl::NotFoundError(absl::StrCat(path, " cannot be read"));
+  uint64_t sum = 0;
+  bool found = false;
+  for (std::string line; std::getline(file, line);) {
+    if (!absl::StrContains(line, label)) continue;
+    std::istringstream words(line.substr(line.find(':') + 1));
+    uint64_t number = 0;
+    words >> number;
+    sum += number;
+    found = true;
+  }
+  if (!found) return absl::NotFoundError(absl::StrCat(path, " has no ", label));
+  return sum;
+}
+
+[[noreturn]] void Become(const std::vector<char*>& argv, int log) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  dup2(log, STDOUT_FILENO);
+  dup2(log, STDERR_FILENO);
+  execv(argv[0], argv.data());
+  _exit(127);
+}
+
+}  // namespace
+
+Inside::Inside(const Namespace& where) : home_(open("/proc/thread-self/ns/net", O_RDONLY)) {
+  if (home_ < 0 || setns(where.fd(), CLONE_NEWNET) < 0) {
+    status_ = ErrnoStatus(errno, "enter a network namespace");
+  }
+}
+
+Inside::~Inside() {
+  setns(home_, CLONE_NEWNET);
+  close(home_);
+}
+
+absl::StatusOr<std::unique_ptr<Process>> Process::Start(const Namespace& where,
+                                                        const std::vector<std::string>& command,
+                                                        const std::string& log) {
+  std::vector<std::string> words = command;
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+
+  const Inside inside(where);
+  POSTERN_RETURN_IF_ERROR(inside.status());
+  const int fd = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoStatus(errno, log);
+  const pid_t pid = fork();
+  if (pid == 0) Become(argv, fd);
+  const int error = errno;
+  close(fd);
+  if (pid < 0) return ErrnoStatus(error, "fork");
+  return std::unique_ptr<Process>(new Process(pid, log));
+}
+
+Process::~Process() {
+  kill(pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+}
+
+absl::Status Process::Alive() const {
+  siginfo_t ended{};
+  if (waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+      ended.si_pid == 0) {
+    return absl::OkStatus();
+  }
+  std::ifstream file(log_);
+  const std::string said{std::istreambuf_iterator<char>(file), {}};
+  return absl::UnavailableError(absl::StrCat("the program has ended; it said:\n", said));
+}
+
+absl::StatusOr<uint64_t> Process::ContextSwitches() const {
+  uint64_t sum = 0;
+  std::error_code error;
+  for (const auto& task :
+       std::filesystem::directory_iterator(absl::StrCat("/proc/", pid_, "/task"), error)) {
+    POSTERN_ASSIGN_OR_RETURN(const uint64_t switches,
+                             SumOf(task.path() / "status", "voluntary_ctxt_switches"));
+    sum += switches;
+  }
+  if (error) return ErrnoStatus(error.value(), "reading the program's threads");
+  return sum;
+}
+
+absl::StatusOr<uint64_t> Process::RssKib() const {
+  // Unlike VmRSS in status, exact.
+  return SumOf(absl::StrCat("/proc/", pid_, "/smaps_rollup"), "Rss:");
+}
+
+}  // namespace postern::bench
