@@ -23,7 +23,8 @@ absl::Status Annotate(const absl::Status& status, absl::string_view context) {
 }
 
 absl::Status ErrnoStatus(int error_number, absl::string_view context) {
-  return absl::ErrnoToStatus(error_number, context);
+  const absl::Status status = absl::ErrnoToStatus(error_number, context);
+  return absl::Status(status.code(), absl::StrCat(status.message(), " (errno ", error_number, ")"));
 }
 
 absl::Status FieldError(absl::string_view field, absl::string_view description) {

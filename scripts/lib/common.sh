@@ -7,6 +7,11 @@ export LC_ALL=C.UTF-8
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 readonly TOP
 
+# ccache fails without a folder that it can write.
+if [[ -z ${CCACHE_DIR:-} && ! -w ${HOME:-/nonexistent} ]]; then
+  export CCACHE_DIR=$TOP/build/ccache
+fi
+
 # Debian 12's names. One list: configuring the project asks for the test
 # libraries as well, whatever is built afterwards.
 # shellcheck disable=SC2034  # for those who source this

@@ -161,6 +161,15 @@ live_grants() {
   ctl grants -o json | read_answer live
 }
 
+# Whether nft, which other programs share, shows the last grant.
+in_kernel() {
+  if at vm nft list table inet postern 2>&1 | grep -q " $CONTROLLER . tcp . 22 "; then
+    printf 'listed'
+  else
+    printf 'not listed'
+  fi
+}
+
 state_of() {
   ctl grants --all -o json | read_answer state "$1"
 }

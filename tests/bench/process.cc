@@ -49,16 +49,17 @@ absl::StatusOr<uint64_t> SumOf(const std::string& path, const std::string& label
 
 }  // namespace
 
+Fd::~Fd() {
+  if (fd_ >= 0) close(fd_);
+}
+
 Inside::Inside(const Namespace& where) : home_(open("/proc/thread-self/ns/net", O_RDONLY)) {
-  if (home_ < 0 || setns(where.fd(), CLONE_NEWNET) < 0) {
+  if (home_.get() < 0 || setns(where.fd(), CLONE_NEWNET) < 0) {
     status_ = ErrnoStatus(errno, "enter a network namespace");
   }
 }
 
-Inside::~Inside() {
-  setns(home_, CLONE_NEWNET);
-  close(home_);
-}
+Inside::~Inside() { setns(home_.get(), CLONE_NEWNET); }
 
 absl::StatusOr<std::unique_ptr<Process>> Process::Start(const Namespace& where,
                                                         const std::vector<std::string>& command,
@@ -70,13 +71,11 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(const Namespace& where,
 
   const Inside inside(where);
   POSTERN_RETURN_IF_ERROR(inside.status());
-  const int fd = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return ErrnoStatus(errno, log);
+  const Fd fd(open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (fd.get() < 0) return ErrnoStatus(errno, log);
   const pid_t pid = fork();
-  if (pid == 0) Become(argv, fd);
-  const int error = errno;
-  close(fd);
-  if (pid < 0) return ErrnoStatus(error, "fork");
+  if (pid == 0) Become(argv, fd.get());
+  if (pid < 0) return ErrnoStatus(errno, "fork");
   return std::unique_ptr<Process>(new Process(pid, log));
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -15,6 +16,21 @@
 #include "tests/kernel/namespace.h"
 
 namespace postern::bench {
+
+// A file descriptor, closed with its owner.
+class Fd {
+ public:
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd(const Fd&) = delete;
+  Fd& operator=(const Fd&) = delete;
+  ~Fd();
+
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
 
 // Moves the calling thread to another network namespace, and back.
 class Inside {
@@ -27,7 +43,7 @@ class Inside {
   const absl::Status& status() const { return status_; }
 
  private:
-  int home_;
+  const Fd home_;
   absl::Status status_;
 };
 

@@ -4,7 +4,6 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -83,14 +82,12 @@ absl::Status FillLedger(const std::string& path, int live_grants) {
 }
 
 bool Answers(const std::string& address) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(kPort);
   inet_pton(AF_INET, address.c_str(), &to.sin_addr);
-  const bool connected = connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
-  close(fd);
-  return connected;
+  return connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
 }
 
 absl::Status WaitUntilItServes(const Process& process, const std::string& address) {

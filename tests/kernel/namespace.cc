@@ -17,8 +17,6 @@
 #include "absl/strings/str_join.h"
 #include "common/status.h"
 
-extern char** environ;
-
 namespace postern {
 namespace {
 

@@ -1,5 +1,6 @@
 #include "agent/firewall/nft/timeout.h"
 
+#include <cmath>
 #include <ctime>
 
 #include "absl/time/time.h"
@@ -50,11 +51,10 @@ std::optional<uint64_t> TimeoutMilliseconds(const TimeoutClock& clock, BootTime 
 }
 
 int64_t TicksBetween(const TimeoutClock& earlier, const TimeoutClock& later) {
+  // To the nearest: the readings lie on ticks but for what passed between their
+  // clocks.
   const absl::Duration elapsed = later.last_tick - earlier.last_tick;
-  // To the nearest tick: the readings lie on ticks but for what passed between
-  // their clocks.
-  return static_cast<int64_t>(
-      absl::ToDoubleSeconds(elapsed) * static_cast<double>(later.ticks_per_second) + 0.5);
+  return std::llround(absl::ToDoubleSeconds(elapsed) * static_cast<double>(later.ticks_per_second));
 }
 
 }  // namespace postern::nft

@@ -299,8 +299,7 @@ TEST_F(PkiTest, PlainTextOnTheOtherSideIsAFailureInTime) {
   Pki({"init"});
   Pki({"client", "--name", "alice"});
   const auto agent = StartFakeAgent("127.0.0.1:0", answers_);
-  const Outcome run =
-      RunTool(Remote("status", "127.0.0.1", agent->port(), "alice"), environment_);
+  const Outcome run = RunTool(Remote("status", "127.0.0.1", agent->port(), "alice"), environment_);
   EXPECT_EQ(1, run.exit_code);
   EXPECT_THAT(run.err, HasSubstr("over TLS"));
 }

@@ -23,23 +23,6 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using Stub = v1::AgentService::Stub;
-
-struct Answer {
-  grpc::Status status;
-  v1::Grant grant;
-};
-
-Answer Create(Stub& stub, const v1::CreateGrantRequest& request) {
-  Answer answer;
-  answer.status = stub.CreateGrant(NewContext().get(), request, &answer.grant);
-  return answer;
-}
-
-grpc::Status GetStatus(Stub& stub, v1::GetStatusResponse* response = nullptr) {
-  v1::GetStatusResponse unused;
-  return stub.GetStatus(NewContext().get(), {}, response == nullptr ? &unused : response);
-}
 
 // The fields that a BadRequest in the status names.
 std::vector<std::string> FieldsOf(const grpc::Status& status) {
@@ -81,13 +64,6 @@ grpc::Status RawCall(const std::shared_ptr<grpc::Channel>& channel, const std::s
 
 class ServerTest : public testing::Test {
  protected:
-  // What a refused call must not have changed.
-  size_t EventCount() {
-    size_t count = 0;
-    agent_.OnLoop([&](Gatekeeper&) { count = agent_.store.audit().size(); });
-    return count;
-  }
-
   TestAgent agent_;
 };
 
@@ -194,12 +170,12 @@ TEST_F(ServerTest, AllThatIsWrongIsToldAtOnce) {
   request.add_source_prefixes("203.0.113.7/24");
   request.mutable_ports(0)->set_number(65'536);
   request.clear_duration();
-  const size_t before = EventCount();
+  const size_t before = agent_.EventCount();
   const grpc::Status status = Create(*agent_.LocalStub(), request).status;
   EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
   EXPECT_THAT(FieldsOf(status),
               ElementsAre("id", "source_prefixes[1]", "ports[0].number", "duration"));
-  EXPECT_EQ(EventCount(), before);
+  EXPECT_EQ(agent_.EventCount(), before);
 }
 
 TEST_F(ServerTest, RefusalsOfTheDecisionKeepTheirCodes) {
@@ -239,11 +215,11 @@ TEST_F(ServerTest, ARefusalOfTheKernelIsUnavailableAndLeavesNothing) {
 TEST_F(ServerTest, AHugeRequestIsRefusedUnread) {
   v1::CreateGrantRequest request = NewGrant();
   request.set_justification(std::string(10'000'000, 'x'));
-  const size_t before = EventCount();
+  const size_t before = agent_.EventCount();
   EXPECT_EQ(
       Create(*agent_.RemoteStub(absl::StrCat("URI:", kControllerSan)), request).status.error_code(),
       grpc::RESOURCE_EXHAUSTED);
-  EXPECT_EQ(EventCount(), before);
+  EXPECT_EQ(agent_.EventCount(), before);
 }
 
 TEST_F(ServerTest, WhatIsNoRequestIsAnInvalidArgument) {
@@ -326,102 +302,6 @@ TEST_F(ServerTest, AuditEventsCanBeAskedForSinceATime) {
   ASSERT_EQ(response.events_size(), 2);
   EXPECT_EQ(response.events(0).kind(), v1::GRANT_EXPIRED);
   EXPECT_EQ(response.events(1).detail(), "after");
-}
-
-// ---- Who may do what
-
-TEST_F(ServerTest, EachRoleMayDoItsPart) {
-  const struct {
-    std::string san;
-    bool reads;
-    bool changes;
-  } kPeers[] = {
-      {absl::StrCat("URI:", kControllerSan), true, true},
-      {absl::StrCat("DNS:", kOperatorSan), true, true},
-      {absl::StrCat("URI:", kViewerSan), true, false},
-  };
-  for (const auto& peer : kPeers) {
-    SCOPED_TRACE(peer.san);
-    const auto stub = agent_.RemoteStub(peer.san);
-    EXPECT_EQ(GetStatus(*stub).ok(), peer.reads);
-    const size_t before = EventCount();
-    const grpc::Status status = Create(*stub, NewGrant()).status;
-    EXPECT_EQ(status.ok(), peer.changes) << status.error_message();
-    if (peer.changes) continue;
-    EXPECT_EQ(status.error_code(), grpc::PERMISSION_DENIED);
-    EXPECT_THAT(status.error_message(), HasSubstr("needs the role operator"));
-    EXPECT_EQ(EventCount(), before);
-  }
-}
-
-TEST_F(ServerTest, AnUnknownNameIsTurnedAway) {
-  const size_t before = EventCount();
-  const grpc::Status status =
-      Create(*agent_.RemoteStub("URI:spiffe://example.org/stranger"), NewGrant()).status;
-  EXPECT_EQ(status.error_code(), grpc::UNAUTHENTICATED);
-  EXPECT_THAT(status.error_message(), HasSubstr("spiffe://example.org/stranger"));
-  EXPECT_THAT(status.error_message(), HasSubstr("listen.peers"));
-  EXPECT_EQ(EventCount(), before);
-}
-
-TEST_F(ServerTest, WithoutAGoodCertificateNobodyComesIn) {
-  const TestAuthority other("others");
-  const std::string san = absl::StrCat("URI:", kControllerSan);
-  const struct {
-    const char* name;
-    std::shared_ptr<grpc::Channel> channel;
-  } kChannels[] = {
-      {"no certificate", agent_.Remote({})},
-      {"another authority's", agent_.Remote(other.Issue({.names = {san}}))},
-      {"expired", agent_.Remote(agent_.authority.Issue({.names = {san},
-                                                        .from = absl::Now() - absl::Hours(2),
-                                                        .until = absl::Now() - absl::Hours(1)}))},
-      {"plain text",
-       grpc::CreateChannel(agent_.remote_address(), grpc::InsecureChannelCredentials())},
-  };
-  const size_t before = EventCount();
-  for (const auto& channel : kChannels) {
-    const auto stub = v1::AgentService::NewStub(channel.channel);
-    EXPECT_EQ(Create(*stub, NewGrant()).status.error_code(), grpc::UNAVAILABLE) << channel.name;
-  }
-  EXPECT_EQ(EventCount(), before);
-  EXPECT_TRUE(Create(*agent_.RemoteStub(san), NewGrant()).status.ok());
-}
-
-TEST_F(ServerTest, AReloadChangesWhatAConnectedPeerMayDo) {
-  const auto stub = agent_.RemoteStub(absl::StrCat("DNS:", kOperatorSan));
-  ASSERT_TRUE(Create(*stub, NewGrant()).status.ok());
-  agent_.config.listen->peers = {{.san = kOperatorSan, .role = Role::kViewer}};
-  agent_.server->Reload(agent_.config, {});
-  EXPECT_EQ(Create(*stub, NewGrant()).status.error_code(), grpc::PERMISSION_DENIED);
-  EXPECT_TRUE(GetStatus(*stub).ok());
-}
-
-TEST_F(ServerTest, NewCertificateFilesAreTakenWithoutARestart) {
-  const std::string san = absl::StrCat("URI:", kControllerSan);
-  const auto connected = agent_.RemoteStub(san);
-  ASSERT_TRUE(GetStatus(*connected).ok());
-
-  const TestAuthority next("next");
-  const Identity agent = next.Issue({.names = {absl::StrCat("DNS:", kAgentName)}});
-  const auto newcomer = [&] {
-    return v1::AgentService::NewStub(agent_.Remote(next.Issue({.names = {san}}), next.cert()));
-  };
-  EXPECT_EQ(GetStatus(*newcomer()).error_code(), grpc::UNAVAILABLE);
-
-  // Half of a renewal: what was there before serves on, and status says so.
-  agent_.directory.Write("agent.pem", agent.cert);
-  v1::GetStatusResponse response;
-  ASSERT_TRUE(GetStatus(*agent_.RemoteStub(san), &response).ok());
-  EXPECT_THAT(response.warnings(), Contains(HasSubstr("does not belong to the certificate")));
-
-  agent_.directory.Write("agent.key", agent.key);
-  agent_.directory.Write("ca.pem", next.cert());
-  EXPECT_TRUE(GetStatus(*newcomer(), &response).ok());
-  EXPECT_THAT(response.warnings(), Not(Contains(HasSubstr("certificate"))));
-  // Who knows only the old authority is out, but for the connections that stand.
-  EXPECT_EQ(GetStatus(*agent_.RemoteStub(san)).error_code(), grpc::UNAVAILABLE);
-  EXPECT_TRUE(GetStatus(*connected).ok());
 }
 
 // ---- Health and reflection

@@ -183,6 +183,12 @@ void TestAgent::MakeGrants(int count, const std::string& justification) {
   });
 }
 
+size_t TestAgent::EventCount() {
+  size_t count = 0;
+  OnLoop([&](Gatekeeper&) { count = store.audit().size(); });
+  return count;
+}
+
 v1::CreateGrantRequest NewGrant() {
   v1::CreateGrantRequest request;
   request.set_id(NewUuid());
@@ -215,6 +221,17 @@ Fd ConnectTo(uint16_t loopback_port) {
     fd.Reset();
   }
   return fd;
+}
+
+Answer Create(v1::AgentService::Stub& stub, const v1::CreateGrantRequest& request) {
+  Answer answer;
+  answer.status = stub.CreateGrant(NewContext().get(), request, &answer.grant);
+  return answer;
+}
+
+grpc::Status GetStatus(v1::AgentService::Stub& stub, v1::GetStatusResponse* response) {
+  v1::GetStatusResponse unused;
+  return stub.GetStatus(NewContext().get(), {}, response == nullptr ? &unused : response);
 }
 
 std::unique_ptr<grpc::ClientContext> NewContext() {

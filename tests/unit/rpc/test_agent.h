@@ -68,6 +68,9 @@ class TestAgent {
   // Grants with `justification`, made by the gatekeeper itself.
   void MakeGrants(int count, const std::string& justification);
 
+  // How many events the audit holds: what a refused call must not change.
+  size_t EventCount();
+
   TemporaryDirectory directory;
   TestAuthority authority{"agents"};
   FakeClock clock;
@@ -92,6 +95,14 @@ class TestAgent {
 
 // A request that the agent takes.
 v1::CreateGrantRequest NewGrant();
+
+struct Answer {
+  grpc::Status status;
+  v1::Grant grant;
+};
+Answer Create(v1::AgentService::Stub& stub, const v1::CreateGrantRequest& request);
+
+grpc::Status GetStatus(v1::AgentService::Stub& stub, v1::GetStatusResponse* response = nullptr);
 
 // A connection without gRPC; none when nobody listens.
 Fd ConnectTo(const std::string& path);

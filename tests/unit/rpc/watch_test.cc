@@ -101,8 +101,8 @@ TEST_F(WatchTest, NothingIsMissedOrRepeatedWhileThePastIsRead) {
 TEST_F(WatchTest, AnEventThatIsNotAnnouncedIsReadFromTheAudit) {
   const auto reader = NewReader(0);
   reader->AwaitSubscription();
-  // Of the three events that this makes, only the last two grants' are announced
-  // as what they were recorded as.
+  // What the kernel refuses was recorded before, as event 2, which is not
+  // announced; its failure, event 3, is.
   agent_.OnLoop([&](Gatekeeper&) { agent_.firewall.RefuseSource(*Address::Parse("192.0.2.1")); });
   v1::CreateGrantRequest refused = NewGrant();
   refused.set_source_prefixes(0, "192.0.2.1");
