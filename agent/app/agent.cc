@@ -12,9 +12,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "agent/app/event_loop.h"
 #include "agent/app/journal.h"
 #include "agent/config/reload.h"
+#include "agent/config/tls_files.h"
 #include "agent/enforcer/gatekeeper.h"
 #include "agent/enforcer/mailbox.h"
 #include "agent/firewall/nft/nft_firewall.h"
@@ -47,6 +49,11 @@ std::vector<std::string> WarningsOf(const Config& config) {
   std::vector<std::string> warnings;
   if (config.mode == Mode::kObserve) {
     warnings.emplace_back("the mode is observe: packets are counted and none is dropped");
+  }
+  if (config.listen) {
+    for (std::string& warning : ExpiryWarnings(config.listen->tls, absl::Now())) {
+      warnings.push_back(std::move(warning));
+    }
   }
   if (config.controller) {
     warnings.emplace_back(

@@ -12,7 +12,6 @@
 #include "agent/config/files.h"
 #include "agent/config/tls_files.h"
 #include "agent/config/yaml.h"
-#include "common/clock.h"
 #include "common/status.h"
 #include "common/text.h"
 
@@ -35,21 +34,18 @@ absl::Status Place(const absl::Status& status, const YamlNode& node, absl::strin
 }
 
 absl::Status CheckNamedFiles(const YamlNode& root, const Config& config) {
-  const absl::Time now = SystemClock().Read().wall;
   if (config.listen.has_value()) {
     const YamlNode& node = *root.Find("listen")->Find("tls");
     const TlsFiles& tls = config.listen->tls;
     POSTERN_RETURN_IF_ERROR(
-        Place(CheckCertificate(tls.cert, now), *node.Find("cert"), "listen.tls.cert"));
+        Place(CheckCertificate(tls.cert), *node.Find("cert"), "listen.tls.cert"));
     POSTERN_RETURN_IF_ERROR(
         Place(CheckKey(tls.key, tls.cert), *node.Find("key"), "listen.tls.key"));
-    POSTERN_RETURN_IF_ERROR(
-        Place(CheckAuthorities(tls.ca, now), *node.Find("ca"), "listen.tls.ca"));
+    POSTERN_RETURN_IF_ERROR(Place(CheckAuthorities(tls.ca), *node.Find("ca"), "listen.tls.ca"));
   }
   if (config.controller.has_value()) {
     const YamlNode& ca = *root.Find("controller")->Find("ca");
-    POSTERN_RETURN_IF_ERROR(
-        Place(CheckAuthorities(config.controller->ca, now), ca, "controller.ca"));
+    POSTERN_RETURN_IF_ERROR(Place(CheckAuthorities(config.controller->ca), ca, "controller.ca"));
   }
   return absl::OkStatus();
 }

@@ -104,12 +104,8 @@ int NoPassphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* asked) {
 
 }  // namespace
 
-absl::Status CheckCertificate(const std::string& path, absl::Time now) {
+absl::Status CheckCertificate(const std::string& path) {
   POSTERN_ASSIGN_OR_RETURN(const std::vector<UniqueX509> certificates, ReadCertificates(path));
-  const absl::Time end = EndOf(*certificates.front());
-  if (end <= now) {
-    return Refuse(path, absl::StrCat("the certificate expired on ", ShownTime(end), "; renew it"));
-  }
   return ServerWith(*certificates.front(), path).status();
 }
 
@@ -140,15 +136,26 @@ absl::Status CheckKey(const std::string& path, const std::string& cert_path) {
   return absl::OkStatus();
 }
 
-absl::Status CheckAuthorities(const std::string& path, absl::Time now) {
-  POSTERN_ASSIGN_OR_RETURN(const std::vector<UniqueX509> certificates, ReadCertificates(path));
-  absl::Time latest = absl::InfinitePast();
-  for (const UniqueX509& certificate : certificates) {
-    latest = std::max(latest, EndOf(*certificate));
+absl::Status CheckAuthorities(const std::string& path) { return ReadCertificates(path).status(); }
+
+std::vector<std::string> ExpiryWarnings(const TlsFiles& files, absl::Time now) {
+  std::vector<std::string> warnings;
+  if (const absl::StatusOr<std::vector<UniqueX509>> own = ReadCertificates(files.cert);
+      own.ok() && EndOf(*own->front()) <= now) {
+    warnings.push_back(absl::StrCat(Printable(files.cert), ": the certificate expired on ",
+                                    ShownTime(EndOf(*own->front())), "; renew it"));
   }
-  if (latest > now) return absl::OkStatus();
-  return Refuse(path, absl::StrCat("the authority's certificate expired on ", ShownTime(latest),
-                                   "; renew it"));
+  if (const absl::StatusOr<std::vector<UniqueX509>> authorities = ReadCertificates(files.ca);
+      authorities.ok()) {
+    absl::Time latest = absl::InfinitePast();
+    for (const UniqueX509& each : *authorities) latest = std::max(latest, EndOf(*each));
+    if (latest <= now) {
+      warnings.push_back(absl::StrCat(Printable(files.ca),
+                                      ": the authority's certificate expired on ",
+                                      ShownTime(latest), "; renew it"));
+    }
+  }
+  return warnings;
 }
 
 }  // namespace postern

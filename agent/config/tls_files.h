@@ -4,22 +4,30 @@
 #define POSTERN_AGENT_CONFIG_TLS_FILES_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "agent/config/config.h"
 
 namespace postern {
 
 // The messages start with the path and say how to mend it.
 
-// A certificate, perhaps followed by its chain, that a server can use at `now`.
-absl::Status CheckCertificate(const std::string& path, absl::Time now);
+// A certificate, perhaps followed by its chain, that a server can use. One that
+// has expired passes: see ExpiryWarnings.
+absl::Status CheckCertificate(const std::string& path);
 
 // The unencrypted key of the certificate in `cert_path`, not open to everybody.
 absl::Status CheckKey(const std::string& path, const std::string& cert_path);
 
-// Certificates of authorities, at least one of them good at `now`.
-absl::Status CheckAuthorities(const std::string& path, absl::Time now);
+// Certificates of authorities, expired or not.
+absl::Status CheckAuthorities(const std::string& path);
+
+// A sentence for each of the files whose certificates have all expired at
+// `now`. That is no reason not to start: clients will refuse the agent, or it
+// them, but the gate and the local socket do their work.
+std::vector<std::string> ExpiryWarnings(const TlsFiles& files, absl::Time now);
 
 }  // namespace postern
 

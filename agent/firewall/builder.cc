@@ -348,6 +348,8 @@ void BuildLabels(std::vector<Rule>& rules) { AddRuleTo(rules, kLabelsChain, {Set
 void BuildReply(const GateOptions& options, std::vector<Rule>& rules) {
   if (!options.enforce) return;
   AddRuleTo(rules, kReplyChain, Concat({ThroughTrusted(MetaKey::kOutputInterface), {Accept{}}}));
+  // The reset by which a client learns that its session was ended.
+  AddRuleTo(rules, kReplyChain, Concat({IsTcp(), TcpFlags(kTcpRst, kTcpRst), {Accept{}}}));
   for (const FamilyView& view : kViews) {
     AddRuleTo(rules, kReplyChain,
               Concat({IsFamily(view),

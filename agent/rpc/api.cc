@@ -101,7 +101,7 @@ void AgentApi::Ask(const Respond<Reply>& respond, Query query) {
 }
 
 void AgentApi::Call(const Caller& caller, const v1::CreateGrantRequest& request,
-                    Respond<v1::Grant> respond) {
+                    const Respond<v1::Grant>& respond) {
   absl::StatusOr<GrantRequest> grant = FromProto(request, caller.address);
   if (!grant.ok()) {
     respond(grant.status());
@@ -111,22 +111,22 @@ void AgentApi::Call(const Caller& caller, const v1::CreateGrantRequest& request,
 }
 
 void AgentApi::Call(const Caller& caller, const v1::ExtendGrantRequest& request,
-                    Respond<v1::Grant> respond) {
+                    const Respond<v1::Grant>& respond) {
   Submit(caller, FromProto(request), respond);
 }
 
 void AgentApi::Call(const Caller& caller, const v1::MoveGrantRequest& request,
-                    Respond<v1::Grant> respond) {
+                    const Respond<v1::Grant>& respond) {
   Submit(caller, FromProto(request, caller.address), respond);
 }
 
 void AgentApi::Call(const Caller& caller, const v1::RevokeGrantRequest& request,
-                    Respond<v1::Grant> respond) {
+                    const Respond<v1::Grant>& respond) {
   Submit(caller, FromProto(request), respond);
 }
 
 void AgentApi::Call(const Caller& /*caller*/, const v1::GetGrantRequest& request,
-                    Respond<v1::Grant> respond) {
+                    const Respond<v1::Grant>& respond) {
   const absl::StatusOr<std::string> id = FromProto(request);
   if (!id.ok()) {
     respond(id.status());
@@ -139,7 +139,7 @@ void AgentApi::Call(const Caller& /*caller*/, const v1::GetGrantRequest& request
 }
 
 void AgentApi::Call(const Caller& /*caller*/, const v1::ListGrantsRequest& request,
-                    Respond<v1::ListGrantsResponse> respond) {
+                    const Respond<v1::ListGrantsResponse>& respond) {
   const absl::StatusOr<GrantQuery> query = FromProto(request);
   if (!query.ok()) {
     respond(query.status());
@@ -157,7 +157,7 @@ void AgentApi::Call(const Caller& /*caller*/, const v1::ListGrantsRequest& reque
 }
 
 void AgentApi::Call(const Caller& /*caller*/, const v1::ListAuditEventsRequest& request,
-                    Respond<v1::ListAuditEventsResponse> respond) {
+                    const Respond<v1::ListAuditEventsResponse>& respond) {
   const absl::StatusOr<AuditQuery> query = FromProto(request);
   if (!query.ok()) {
     respond(query.status());
@@ -176,7 +176,7 @@ void AgentApi::Call(const Caller& /*caller*/, const v1::ListAuditEventsRequest& 
 }
 
 void AgentApi::Call(const Caller& /*caller*/, const v1::CheckAccessRequest& request,
-                    Respond<v1::CheckAccessResponse> respond) {
+                    const Respond<v1::CheckAccessResponse>& respond) {
   const absl::StatusOr<AccessQuery> query = FromProto(request);
   if (!query.ok()) {
     respond(query.status());
@@ -188,7 +188,7 @@ void AgentApi::Call(const Caller& /*caller*/, const v1::CheckAccessRequest& requ
 }
 
 void AgentApi::Call(const Caller& caller, const v1::GetStatusRequest& /*request*/,
-                    Respond<v1::GetStatusResponse> respond) {
+                    const Respond<v1::GetStatusResponse>& respond) {
   v1::GetStatusResponse response = StatusOf(*settings_.Get());
   for (const std::string& warning : own_warnings_()) response.add_warnings(warning);
   if (caller.address) response.set_caller_address(caller.address->ToString());

@@ -46,21 +46,23 @@ class AgentApi {
       : mailbox_(mailbox), settings_(settings), own_warnings_(std::move(own_warnings)) {}
 
   void Call(const Caller& caller, const v1::CreateGrantRequest& request,
-            Respond<v1::Grant> respond);
+            const Respond<v1::Grant>& respond);
   void Call(const Caller& caller, const v1::ExtendGrantRequest& request,
-            Respond<v1::Grant> respond);
-  void Call(const Caller& caller, const v1::MoveGrantRequest& request, Respond<v1::Grant> respond);
+            const Respond<v1::Grant>& respond);
+  void Call(const Caller& caller, const v1::MoveGrantRequest& request,
+            const Respond<v1::Grant>& respond);
   void Call(const Caller& caller, const v1::RevokeGrantRequest& request,
-            Respond<v1::Grant> respond);
-  void Call(const Caller& caller, const v1::GetGrantRequest& request, Respond<v1::Grant> respond);
+            const Respond<v1::Grant>& respond);
+  void Call(const Caller& caller, const v1::GetGrantRequest& request,
+            const Respond<v1::Grant>& respond);
   void Call(const Caller& caller, const v1::ListGrantsRequest& request,
-            Respond<v1::ListGrantsResponse> respond);
+            const Respond<v1::ListGrantsResponse>& respond);
   void Call(const Caller& caller, const v1::CheckAccessRequest& request,
-            Respond<v1::CheckAccessResponse> respond);
+            const Respond<v1::CheckAccessResponse>& respond);
   void Call(const Caller& caller, const v1::GetStatusRequest& request,
-            Respond<v1::GetStatusResponse> respond);
+            const Respond<v1::GetStatusResponse>& respond);
   void Call(const Caller& caller, const v1::ListAuditEventsRequest& request,
-            Respond<v1::ListAuditEventsResponse> respond);
+            const Respond<v1::ListAuditEventsResponse>& respond);
 
  private:
   template <typename Change>

@@ -40,7 +40,7 @@ void Serve(const CallContext& context, const Caller& caller, grpc::ByteBuffer& b
 
 template <auto kRequest>
 void RequestUnary(ServingSide& side, grpc::ServerContext* context, grpc::ByteBuffer* request,
-                  grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>* writer, Tag* tag) {
+                  grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>* writer, void* tag) {
   (side.agent.*kRequest)(context, request, writer, side.queue.get(), side.queue.get(), tag);
 }
 
@@ -86,7 +86,7 @@ constexpr StreamMethod kWatchEvents = {
     .role = Role::kViewer,
     .request =
         [](ServingSide& side, grpc::ServerContext* context, grpc::ByteBuffer* request,
-           grpc::ServerAsyncWriter<grpc::ByteBuffer>* writer, Tag* tag) {
+           grpc::ServerAsyncWriter<grpc::ByteBuffer>* writer, void* tag) {
           side.agent.RequestWatchEvents(context, request, writer, side.queue.get(),
                                         side.queue.get(), tag);
         },
@@ -124,7 +124,7 @@ constexpr UnaryMethod kHealthCheck = {
     .role = std::nullopt,
     .request =
         [](ServingSide& side, grpc::ServerContext* context, grpc::ByteBuffer* request,
-           grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>* writer, Tag* tag) {
+           grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>* writer, void* tag) {
           side.health.RequestCheck(context, request, writer, side.queue.get(), side.queue.get(),
                                    tag);
         },
@@ -151,7 +151,7 @@ constexpr StreamMethod kHealthWatch = {
     .role = std::nullopt,
     .request =
         [](ServingSide& side, grpc::ServerContext* context, grpc::ByteBuffer* request,
-           grpc::ServerAsyncWriter<grpc::ByteBuffer>* writer, Tag* tag) {
+           grpc::ServerAsyncWriter<grpc::ByteBuffer>* writer, void* tag) {
           side.health.RequestWatch(context, request, writer, side.queue.get(), side.queue.get(),
                                    tag);
         },

@@ -23,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "agent/rpc/annotations.h"
 #include "agent/rpc/api.h"
 #include "agent/rpc/settings.h"
 #include "agent/rpc/watch.h"
@@ -52,6 +53,17 @@ using RawHealthService = grpc::health::v1::Health::WithRawMethod_Check<
 // What waits on a completion queue.
 class Tag {
  public:
+  // This tag, for the operation that is started with it: the event may come, on
+  // another thread, before the start returns.
+  void* ForQueue() {
+    AnnotateGiven(this);
+    return this;
+  }
+  static Tag& FromQueue(void* tag) {
+    AnnotateTaken(tag);
+    return *static_cast<Tag*>(tag);
+  }
+
   virtual void Proceed(bool ok) = 0;
 
  protected:

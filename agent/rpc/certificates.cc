@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "agent/config/files.h"
 #include "agent/config/tls_files.h"
 #include "common/status.h"
@@ -16,10 +15,9 @@ namespace {
 constexpr size_t kMaxPemBytes = size_t{1} << 20;
 
 absl::StatusOr<Certificates> ReadCertificates(const TlsFiles& files) {
-  const absl::Time now = absl::Now();
-  POSTERN_RETURN_IF_ERROR(CheckCertificate(files.cert, now));
+  POSTERN_RETURN_IF_ERROR(CheckCertificate(files.cert));
   POSTERN_RETURN_IF_ERROR(CheckKey(files.key, files.cert));
-  POSTERN_RETURN_IF_ERROR(CheckAuthorities(files.ca, now));
+  POSTERN_RETURN_IF_ERROR(CheckAuthorities(files.ca));
   POSTERN_ASSIGN_OR_RETURN(FileContent cert, ReadSmallFile(files.cert, kMaxPemBytes));
   POSTERN_ASSIGN_OR_RETURN(FileContent key, ReadSmallFile(files.key, kMaxPemBytes));
   POSTERN_ASSIGN_OR_RETURN(FileContent ca, ReadSmallFile(files.ca, kMaxPemBytes));

@@ -82,6 +82,7 @@ class Reader {
     }
     if (!CountFits("source_prefixes", texts.size(), kMaxSourcesPerGrant)) return {};
     std::vector<Prefix> sources;
+    sources.reserve(kMaxSourcesPerGrant);
     for (int i = 0; i < texts.size(); ++i) {
       const absl::StatusOr<Prefix> source = Prefix::Parse(texts[i]);
       if (source.ok()) {
@@ -97,6 +98,7 @@ class Reader {
     if (list.empty()) Refuse("ports", "is empty; name at least one port");
     if (!CountFits("ports", list.size(), kMaxPortsPerGrant)) return {};
     std::vector<Port> ports;
+    ports.reserve(kMaxPortsPerGrant);
     for (int i = 0; i < list.size(); ++i) {
       ports.push_back(OnePort(absl::StrCat("ports[", i, "]"), list[i]));
     }

@@ -145,7 +145,7 @@ class GrpcServerImpl final : public GrpcServer {
     pthread_setname_np(pthread_self(), side_.local ? "rpc-local" : "rpc-remote");
     void* tag = nullptr;
     bool ok = false;
-    while (side_.queue->Next(&tag, &ok)) static_cast<Tag*>(tag)->Proceed(ok);
+    while (side_.queue->Next(&tag, &ok)) Tag::FromQueue(tag).Proceed(ok);
   }
 
   const CallContext context_;

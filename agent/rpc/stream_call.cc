@@ -36,8 +36,8 @@ class StreamCall final : public OpenCall {
   ~StreamCall() = default;
 
   void Await() {
-    context_.AsyncNotifyWhenDone(&done_);
-    method_.request(side_, &context_, &request_, &writer_, &called_);
+    context_.AsyncNotifyWhenDone(done_.ForQueue());
+    method_.request(side_, &context_, &request_, &writer_, called_.ForQueue());
   }
 
   // There may be something new to send. The work is left to the queue's threads:
@@ -47,7 +47,7 @@ class StreamCall final : public OpenCall {
     if (wake_pending_ || finished_ || (operating_ && !source_->HasEnded())) return;
     wake_pending_ = true;
     // A time that has passed: at once, without the timer thread.
-    SetAlarm(wake_alarm_, std::chrono::system_clock::time_point(), &woken_);
+    SetAlarm(wake_alarm_, std::chrono::system_clock::time_point(), woken_.ForQueue());
   }
 
   void Abandon(const absl::Status& status) override {
@@ -106,15 +106,15 @@ class StreamCall final : public OpenCall {
     if (end_) {
       last_operation_ = true;
       Operate();
-      writer_.Finish(ToGrpcStatus(*end_), &operated_);
+      writer_.Finish(ToGrpcStatus(*end_), operated_.ForQueue());
     } else if (next.message != nullptr) {
       told_ = true;
       Operate();
-      writer_.Write(ToBuffer(*next.message), &operated_);
+      writer_.Write(ToBuffer(*next.message), operated_.ForQueue());
     } else if (next.subscribed && !told_) {
       told_ = true;
       Operate();
-      writer_.SendInitialMetadata(&operated_);
+      writer_.SendInitialMetadata(operated_.ForQueue());
     }
   }
 
@@ -123,7 +123,7 @@ class StreamCall final : public OpenCall {
     ++pending_;
   }
 
-  void SetAlarm(grpc::Alarm& alarm, std::chrono::system_clock::time_point when, Tag* tag) {
+  void SetAlarm(grpc::Alarm& alarm, std::chrono::system_clock::time_point when, void* tag) {
     ++pending_;
     alarm.Set(side_.queue.get(), when, tag);
   }
@@ -154,7 +154,7 @@ class StreamCall final : public OpenCall {
       // A write that does not end stands between the reader and its last words.
       if (!operating_ || last_operation_ || giving_up_ || !source_->HasEnded()) return;
       giving_up_ = true;
-      SetAlarm(give_up_alarm_, std::chrono::system_clock::now() + kLastWords, &given_up_);
+      SetAlarm(give_up_alarm_, std::chrono::system_clock::now() + kLastWords, given_up_.ForQueue());
     });
   }
 

@@ -21,7 +21,7 @@ struct StreamMethod {
   // Empty: whoever can connect may call it.
   std::optional<Role> role;
   void (*request)(ServingSide& side, grpc::ServerContext* context, grpc::ByteBuffer* request,
-                  grpc::ServerAsyncWriter<grpc::ByteBuffer>* writer, Tag* tag);
+                  grpc::ServerAsyncWriter<grpc::ByteBuffer>* writer, void* tag);
   // What to send. `wake` tells the stream that there may be more; before this
   // returns only other threads may call it.
   absl::StatusOr<std::shared_ptr<StreamSource>> (*open)(const CallContext& context,

@@ -16,16 +16,16 @@ class UnaryCall final : public OpenCall {
   UnaryCall& operator=(const UnaryCall&) = delete;
   ~UnaryCall() = default;
 
-  void Await() { method_.request(side_, &context_, &request_, &writer_, &called_); }
+  void Await() { method_.request(side_, &context_, &request_, &writer_, called_.ForQueue()); }
 
   // Within link_.
   void Finish(const absl::Status& status, const grpc::ByteBuffer& bytes) {
     if (answered_) return;
     answered_ = true;
     if (status.ok()) {
-      writer_.Finish(bytes, grpc::Status::OK, &finished_);
+      writer_.Finish(bytes, grpc::Status::OK, finished_.ForQueue());
     } else {
-      writer_.FinishWithError(ToGrpcStatus(status), &finished_);
+      writer_.FinishWithError(ToGrpcStatus(status), finished_.ForQueue());
     }
   }
 

@@ -46,7 +46,7 @@ struct UnaryMethod {
   // Empty: whoever can connect may call it.
   std::optional<Role> role;
   void (*request)(ServingSide& side, grpc::ServerContext* context, grpc::ByteBuffer* request,
-                  grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>* writer, Tag* tag);
+                  grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>* writer, void* tag);
   void (*serve)(const CallContext& context, const Caller& caller, grpc::ByteBuffer& request,
                 const UnaryReply& reply);
 };

@@ -15,8 +15,8 @@ constexpr int64_t kSchemaVersion = 1;
 
 constexpr char kSchema[] = R"sql(
 CREATE TABLE grants (
-  id             TEXT PRIMARY KEY,
-  sequence       INTEGER NOT NULL UNIQUE,
+  sequence       INTEGER PRIMARY KEY,
+  id             TEXT NOT NULL UNIQUE,
   sources        TEXT NOT NULL,
   ports          TEXT NOT NULL,
   duration_ns    INTEGER NOT NULL,
@@ -36,7 +36,7 @@ CREATE TABLE grants (
   bytes          INTEGER NOT NULL,
   first_used_ns  INTEGER,
   last_used_ns   INTEGER
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX live_grants ON grants (sequence) WHERE state = 0;
 CREATE TABLE audit (
   number     INTEGER PRIMARY KEY,

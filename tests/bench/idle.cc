@@ -20,7 +20,7 @@ absl::Status CallAgent(World& world, std::vector<std::unique_ptr<Client>>& clien
     for (int call = 0; call < kCalls; call += 2) {
       const v1::CreateGrantRequest request = NewGrant();
       POSTERN_RETURN_IF_ERROR(client->Create(request).status());
-      POSTERN_RETURN_IF_ERROR(client->Revoke(request.id()));
+      POSTERN_RETURN_IF_ERROR(client->Revoke(request.id(), /*keep_sessions=*/false));
     }
     clients.push_back(std::move(client));
   }

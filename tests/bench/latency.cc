@@ -14,6 +14,7 @@ namespace {
 constexpr double kMostP50OverFloor = 1.3;
 constexpr double kMostP99OverFloor = 2;
 constexpr int kWarmUp = 200;
+constexpr int kRoundsPerRevoke = 10;
 
 // Of one kind of step, in microseconds.
 struct Steps {
@@ -65,7 +66,20 @@ class Round {
     steps.floor.Add(took[0] + took[1] + took[2]);
     steps.grant.Add(took[3]);
     POSTERN_RETURN_IF_ERROR(commit_->Remove());
-    return to_agent_->Revoke(request.id());
+    // The agent is not to be busy with sessions when the next round begins.
+    return to_agent_->Revoke(request.id(), /*keep_sessions=*/true);
+  }
+
+  // A grant that waits for the sessions of another, just revoked, to be ended.
+  absl::Status RunAfterRevoke(Samples& grants) {
+    const v1::CreateGrantRequest first = NewGrant();
+    const v1::CreateGrantRequest second = NewGrant();
+    POSTERN_RETURN_IF_ERROR(to_agent_->Create(first).status());
+    POSTERN_RETURN_IF_ERROR(to_agent_->Revoke(first.id(), /*keep_sessions=*/false));
+    const int64_t before = absl::GetCurrentTimeNanos();
+    POSTERN_RETURN_IF_ERROR(to_agent_->Create(second).status());
+    grants.Add(static_cast<double>(absl::GetCurrentTimeNanos() - before) / 1000);
+    return to_agent_->Revoke(second.id(), /*keep_sessions=*/true);
   }
 
  private:
@@ -89,6 +103,10 @@ absl::Status MeasureLatency(World& world, const Plan& plan, Figures& figures) {
     for (int i = 0; i < kWarmUp; ++i) POSTERN_RETURN_IF_ERROR(round.Run(i, warm_up));
     Steps steps;
     for (int i = 0; i < plan.calls; ++i) POSTERN_RETURN_IF_ERROR(round.Run(i, steps));
+    Samples after_revoke;
+    for (int i = 0; i < plan.calls / kRoundsPerRevoke; ++i) {
+      POSTERN_RETURN_IF_ERROR(round.RunAfterRevoke(after_revoke));
+    }
 
     const auto add = [&](const char* name, const Samples& samples, double q) {
       figures.Add(absl::StrCat(name, "_", live), samples.Quantile(q), "us");
@@ -101,6 +119,7 @@ absl::Status MeasureLatency(World& world, const Plan& plan, Figures& figures) {
                 Target{kMostP99OverFloor});
     add("grant_p50", steps.grant, 0.5);
     add("grant_p99", steps.grant, 0.99);
+    add("grant_after_revoke_p50", after_revoke, 0.5);
     add("floor_p50", steps.floor, 0.5);
     add("floor_p99", steps.floor, 0.99);
     add("echo_p50", steps.echo, 0.5);

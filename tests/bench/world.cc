@@ -116,10 +116,11 @@ absl::StatusOr<v1::Grant> Client::Create(const v1::CreateGrantRequest& request) 
   return grant;
 }
 
-absl::Status Client::Revoke(const std::string& id) {
+absl::Status Client::Revoke(const std::string& id, bool keep_sessions) {
   grpc::ClientContext context;
   v1::RevokeGrantRequest request;
   request.set_id(id);
+  request.set_keep_sessions(keep_sessions);
   v1::Grant grant;
   return FromGrpc(stub_->RevokeGrant(&context, request, &grant), "RevokeGrant");
 }

@@ -34,7 +34,7 @@ class Client {
       : stub_(v1::AgentService::NewStub(channel)) {}
 
   absl::StatusOr<v1::Grant> Create(const v1::CreateGrantRequest& request);
-  absl::Status Revoke(const std::string& id);
+  absl::Status Revoke(const std::string& id, bool keep_sessions);
 
  private:
   std::unique_ptr<v1::AgentService::Stub> stub_;

@@ -151,8 +151,9 @@ TEST_F(LoadConfigTest, FollowsLinksToRegularFilesOnly) {
   EXPECT_EQ(Error(), "agent.yaml.d/f.yaml: this is not a regular file");
   std::filesystem::remove(dir_.Path("agent.yaml.d/f.yaml"));
   ASSERT_EQ(symlink("nowhere", dir_.Path("agent.yaml.d/f.yaml").c_str()), 0);
-  EXPECT_EQ(Error(),
-            "agent.yaml.d/f.yaml: No such file or directory; put it there or correct the path");
+  EXPECT_EQ(
+      Error(),
+      "agent.yaml.d/f.yaml: No such file or directory (errno 2); put it there or correct the path");
 }
 
 TEST_F(LoadConfigTest, BoundsTheFileAndTheNumberOfFiles) {
@@ -171,7 +172,8 @@ TEST_F(LoadConfigTest, ChecksTheCertificatesThatAreNamed) {
 
   std::filesystem::remove(dir_.Path("agent.pem"));
   EXPECT_EQ(Error(),
-            "agent.yaml:4:15: listen.tls.cert: agent.pem: No such file or directory; put it there "
+            "agent.yaml:4:15: listen.tls.cert: agent.pem: No such file or directory (errno 2); put "
+            "it there "
             "or correct the path");
   dir_.Write("agent.pem", MakeKeyPair().cert);
   EXPECT_EQ(Error(),
@@ -181,7 +183,7 @@ TEST_F(LoadConfigTest, ChecksTheCertificatesThatAreNamed) {
   WriteListen();
   EXPECT_EQ(Error(),
             "agent.yaml.d/a.yaml:1:41: controller.ca: agent.yaml.d/missing.pem: No such file or "
-            "directory; put it there or correct the path");
+            "directory (errno 2); put it there or correct the path");
 }
 
 TEST(ShippedConfig, HoldsTheDefaults) {

@@ -30,7 +30,7 @@ class TlsFilesTest : public testing::Test {
 
   std::string CertificateError(const std::string& content) {
     const std::string path = dir_.Write("other.pem", content, 0644);
-    return std::string(CheckCertificate(path, kNow).message());
+    return std::string(CheckCertificate(path).message());
   }
   std::string KeyError(const std::string& content, mode_t mode = 0600) {
     return std::string(CheckKey(dir_.Write("other.key", content, mode), cert_).message());
@@ -43,23 +43,27 @@ class TlsFilesTest : public testing::Test {
 };
 
 TEST_F(TlsFilesTest, TakesWhatFits) {
-  EXPECT_EQ(CheckCertificate(cert_, kNow), absl::OkStatus());
+  EXPECT_EQ(CheckCertificate(cert_), absl::OkStatus());
   EXPECT_EQ(CheckKey(key_, cert_), absl::OkStatus());
-  EXPECT_EQ(CheckAuthorities(cert_, kNow), absl::OkStatus());
+  EXPECT_EQ(CheckAuthorities(cert_), absl::OkStatus());
 }
 
-TEST_F(TlsFilesTest, RefusesAnExpiredCertificate) {
-  EXPECT_THAT(std::string(CheckCertificate(cert_, kEnd).message()),
-              EndsWith("cert.pem: the certificate expired on 2031-05-06T07:08:09+00:00; renew "
-                       "it"));
-  EXPECT_THAT(std::string(CheckAuthorities(cert_, kEnd).message()),
-              EndsWith("cert.pem: the authority's certificate expired on "
-                       "2031-05-06T07:08:09+00:00; renew it"));
+TEST_F(TlsFilesTest, WarnsOfExpiredCertificates) {
+  const TlsFiles files{.cert = cert_, .key = key_, .ca = cert_};
+  EXPECT_THAT(ExpiryWarnings(files, kNow), testing::IsEmpty());
+  EXPECT_THAT(
+      ExpiryWarnings(files, kEnd),
+      testing::ElementsAre(
+          EndsWith("cert.pem: the certificate expired on 2031-05-06T07:08:09+00:00; renew it"),
+          EndsWith("cert.pem: the authority's certificate expired on "
+                   "2031-05-06T07:08:09+00:00; renew it")));
 }
 
 TEST_F(TlsFilesTest, OneGoodAuthorityIsEnough) {
   const std::string both = absl::StrCat(pair_.cert, MakeKeyPair(kNow - absl::Hours(1)).cert);
-  EXPECT_EQ(CheckAuthorities(dir_.Write("ca.pem", both), kNow), absl::OkStatus());
+  const TlsFiles files{.cert = cert_, .key = key_, .ca = dir_.Write("ca.pem", both)};
+  EXPECT_EQ(CheckAuthorities(files.ca), absl::OkStatus());
+  EXPECT_THAT(ExpiryWarnings(files, kNow), testing::IsEmpty());
 }
 
 TEST_F(TlsFilesTest, RefusesWhatIsNoCertificate) {

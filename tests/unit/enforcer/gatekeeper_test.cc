@@ -105,7 +105,7 @@ TEST_F(GatekeeperTest, EndsAGrantAtItsEndAndRecordsIt) {
   const Grant ended = *gatekeeper_->Get(Id(1));
   EXPECT_EQ(ended.state, GrantState::kExpired);
   EXPECT_EQ(ended.end, grant->end);
-  EXPECT_EQ(gatekeeper_->NextDeadline(), std::nullopt);
+  EXPECT_EQ(gatekeeper_->NextAlarm(), std::nullopt);
   EXPECT_THAT(firewall_.table()->sets, IsEmpty());
   EXPECT_EQ(announced_.back().kind, AuditKind::kGrantExpired);
 }
@@ -342,8 +342,8 @@ TEST_F(GatekeeperTest, CountsUseUpToTheEnd) {
   EXPECT_EQ(gatekeeper_->Get(Id(1))->usage.packets, 3U);
 
   clock_.Advance(absl::Minutes(5) - absl::Milliseconds(10));
-  EXPECT_LE(*gatekeeper_->NextDeadline(), clock_.Read().boot);
-  gatekeeper_->ExpireDue();
+  EXPECT_LE(*gatekeeper_->NextAlarm(), clock_.Read().boot);
+  gatekeeper_->OnAlarm();
   Pass(absl::Milliseconds(10));
   const Grant ended = *gatekeeper_->Get(Id(1));
   EXPECT_EQ(ended.state, GrantState::kExpired);
@@ -358,8 +358,8 @@ TEST_F(GatekeeperTest, EndsThatCannotBeRecordedAreTriedAgain) {
   Pass(absl::Minutes(5));
   EXPECT_FALSE(Admits("203.0.113.7"));
   EXPECT_THAT(reported_, SizeIs(1));
-  ASSERT_TRUE(gatekeeper_->NextDeadline().has_value());
-  EXPECT_GT(*gatekeeper_->NextDeadline(), clock_.Read().boot);
+  ASSERT_TRUE(gatekeeper_->NextAlarm().has_value());
+  EXPECT_GT(*gatekeeper_->NextAlarm(), clock_.Read().boot);
   store_.FailCommits(absl::OkStatus());
   Pass(absl::Seconds(1));
   EXPECT_EQ(gatekeeper_->Get(Id(1))->state, GrantState::kExpired);
