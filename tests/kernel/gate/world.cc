@@ -253,22 +253,24 @@ bool GateWorld::Flows(const Fd& from, const Fd& to, absl::Duration patience) {
   return !ReadSome(to, patience).empty();
 }
 
-void GateWorld::Nft(const Namespace& where, const std::string& script) {
-  char path[] = "/tmp/postern-nft-XXXXXX";
-  const Fd file(mkstemp(path));
-  ASSERT_TRUE(file);
-  ASSERT_EQ(write(file.get(), script.data(), script.size()), static_cast<ssize_t>(script.size()));
+void GateWorld::RunProgram(const Namespace& where, std::vector<std::string> arguments) {
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
   where.Run([&] {
     const pid_t child = fork();
     if (child == 0) {
-      execlp("nft", "nft", "-f", path, nullptr);
+      execvp(argv[0], argv.data());
       _exit(127);
     }
     int status = 0;
     EXPECT_EQ(waitpid(child, &status, 0), child);
-    EXPECT_EQ(status, 0) << "nft refused: " << script;
+    EXPECT_EQ(status, 0) << arguments[0] << " failed";
   });
-  unlink(path);
+}
+
+void GateWorld::Nft(const Namespace& where, const std::string& script) {
+  RunProgram(where, {"nft", script});
 }
 
 std::string ReadSome(const Fd& fd, absl::Duration patience) {

@@ -101,6 +101,8 @@ class GateWorld : public ::testing::Test {
   // Accepts and closes what waits, so that no backlog fills.
   void EmptyBacklogs();
 
+  // Runs a program inside `where`.
+  static void RunProgram(const Namespace& where, std::vector<std::string> arguments);
   // Runs nft(8) with a script inside `where`.
   static void Nft(const Namespace& where, const std::string& script);
 
