@@ -109,8 +109,8 @@ void AddPkiVerbs(CLI::App& app, std::vector<Verb>& verbs) {
       "  posternctl pki client --dir pki --name alice --role operator\n"
       "\n"
       "Keys are EC P-256. Nothing is ever overwritten. ca.key opens every door: keep it off the\n"
-      "VMs. Holders are named spiffe://postern/agent/NAME, spiffe://postern/controller/NAME, and\n"
-      "for clients by their role: spiffe://postern/viewer/NAME, spiffe://postern/operator/NAME.");
+      "VMs. Holders are named spiffe://postern/agent/NAME, spiffe://postern/controller/NAME and\n"
+      "spiffe://postern/client/NAME.");
   verbs.push_back(AddInit(*pki));
   verbs.push_back(AddIssue(*pki, CertificateKind::kAgent, "agent",
                            "A certificate for a VM's agent (serves)",

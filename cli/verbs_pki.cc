@@ -80,11 +80,18 @@ std::string ConfigurationLine(const PkiIssueCommand& command, const std::string&
   return absl::StrCat("- {san: \"", uri, "\", role: ", KindWord(command.kind), "}");
 }
 
+// What the certificate is made for. What a client may do is the agents' to say,
+// and can change while the certificate stays.
+const char* HolderWord(CertificateKind kind) {
+  if (kind == CertificateKind::kAgent) return "agent";
+  return kind == CertificateKind::kController ? "controller" : "client";
+}
+
 absl::Status Issue(const PkiIssueCommand& command, Session& session) {
   POSTERN_ASSIGN_OR_RETURN(const Authority authority, AuthorityIn(command.directory, session));
   const bool is_agent = command.kind == CertificateKind::kAgent;
   const std::string uri =
-      absl::StrCat("spiffe://postern/", KindWord(command.kind), "/", command.name);
+      absl::StrCat("spiffe://postern/", HolderWord(command.kind), "/", command.name);
   const absl::Time now = session.environment().now();
   const absl::Duration lifetime = absl::Hours(24) * command.days;
   POSTERN_ASSIGN_OR_RETURN(

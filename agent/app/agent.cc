@@ -82,7 +82,20 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> OpenStore(const std::string& state_
   if (made && chmod(state_dir.c_str(), S_IRWXU) != 0) {
     return ErrnoStatus(errno, absl::StrCat("closing state_dir ", state_dir, " to others"));
   }
-  return SqliteStore::Open(absl::StrCat(state_dir, "/", kLedgerFile));
+  // SQLite follows no symbolic link to the ledger; state_dir itself may be one,
+  // as systemd's StateDirectory= makes it.
+  const std::filesystem::path real = std::filesystem::canonical(state_dir, error);
+  if (error) return ErrnoStatus(error.value(), absl::StrCat("resolving state_dir ", state_dir));
+  return SqliteStore::Open((real / kLedgerFile).string());
+}
+
+// The folder of the local socket, such as /run/postern, is gone after a reboot.
+absl::Status MakeSocketFolder(const std::string& socket) {
+  const std::filesystem::path folder = std::filesystem::path(socket).parent_path();
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!error) return absl::OkStatus();
+  return ErrnoStatus(error.value(), absl::StrCat("making the socket's folder ", folder.string()));
 }
 
 // The running daemon: its parts, in the order in which they need one another.
@@ -91,18 +104,17 @@ class Agent {
   Agent(Config config, std::string config_path)
       : config_(std::move(config)), config_path_(std::move(config_path)) {}
 
-  // The start-up, in order. The gate is closed before anybody is served.
+  // Where it fails, a gate stands all the same: the one that stood, or a closed
+  // one.
   absl::Status Start() {
-    POSTERN_RETURN_IF_ERROR(BlockSignals());
-    POSTERN_RETURN_IF_ERROR(OpenParts());
-    POSTERN_RETURN_IF_ERROR(gatekeeper_->Start());
-    POSTERN_ASSIGN_OR_RETURN(server_, RpcServer::Start(config_, Facts(), mailbox_));
-    POSTERN_RETURN_IF_ERROR(WatchEverything());
-    for (const std::string& warning : WarningsOf(config_)) Log(Priority::kWarning, warning);
-    POSTERN_RETURN_IF_ERROR(AfterWork());
-    NotifyReady(status_line_);
-    Log(Priority::kInfo, absl::StrCat("version ", kVersion, ": ", status_line_));
-    return absl::OkStatus();
+    const absl::Status status = TakeSteps();
+    if (!status.ok() && firewall_ != nullptr && sessions_ != nullptr) {
+      if (absl::Status closed = CloseGate(*firewall_, *sessions_, OptionsOf(config_).gate);
+          !closed.ok()) {
+        Log(Priority::kError, absl::StrCat("closing the gate: ", closed.message()));
+      }
+    }
+    return status;
   }
 
   absl::Status Run() {
@@ -117,6 +129,21 @@ class Agent {
   }
 
  private:
+  // The start-up, in order. The gate is closed before anybody is served.
+  absl::Status TakeSteps() {
+    POSTERN_RETURN_IF_ERROR(BlockSignals());
+    POSTERN_RETURN_IF_ERROR(OpenParts());
+    POSTERN_RETURN_IF_ERROR(gatekeeper_->Start());
+    POSTERN_RETURN_IF_ERROR(MakeSocketFolder(config_.socket));
+    POSTERN_ASSIGN_OR_RETURN(server_, RpcServer::Start(config_, Facts(), mailbox_));
+    POSTERN_RETURN_IF_ERROR(WatchEverything());
+    for (const std::string& warning : WarningsOf(config_)) Log(Priority::kWarning, warning);
+    POSTERN_RETURN_IF_ERROR(AfterWork());
+    NotifyReady(status_line_);
+    Log(Priority::kInfo, absl::StrCat("version ", kVersion, ": ", status_line_));
+    return absl::OkStatus();
+  }
+
   absl::Status OpenParts() {
     POSTERN_ASSIGN_OR_RETURN(loop_, EventLoop::Create());
     POSTERN_ASSIGN_OR_RETURN(firewall_, NftFirewall::Open());

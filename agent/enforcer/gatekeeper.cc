@@ -173,10 +173,10 @@ void Gatekeeper::Perform(Batch batch, const Now& now) {
     changes.clear();
   }
   Program(changes, now);
-  // The callers wait for their answers; nobody waits for the rest.
+  // Whoever revokes may believe the answer: the sessions are gone.
+  EndSessionsOf(changes);
   for (const Change& change : changes) change.reply(change.after);
   for (const Repeat& repeat : batch.repeats) repeat.reply(Get(repeat.id));
-  EndSessionsOf(changes);
   for (const Change& change : changes) {
     if (change.after.state != GrantState::kActive) usage_.Forget(change.after.id);
     with_.announce(change.event);

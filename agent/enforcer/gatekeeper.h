@@ -76,6 +76,11 @@ struct AccessAnswer {
   std::string reason;
 };
 
+// Makes a closed gate, without any grant, where no table stands; a standing one
+// is left as it is. For a daemon that cannot start: nothing may pass that it
+// should have guarded.
+absl::Status CloseGate(Firewall& firewall, Sessions& sessions, const GateOptions& gate);
+
 // All calls are made from one thread. The collaborators are borrowed and must
 // outlive it.
 class Gatekeeper {
@@ -183,10 +188,10 @@ class Gatekeeper {
 
   absl::Status RecordAgentEvent(AuditKind kind, absl::string_view actor, absl::string_view detail,
                                 std::vector<Write> writes = {});
-  absl::Status RestoreGrants(const StoredState& state, const Now& now, std::vector<Write>& writes);
-  absl::Status CloseGate();
+  absl::Status RestoreGrants(const StoredState& state, const Now& now, std::vector<Write>& writes,
+                             std::vector<EndedGrant>& ended);
   absl::StatusOr<std::vector<Flow>> OlderFlowsAtStart();
-  std::vector<Flow> OlderFlowsAfter(const GatekeeperOptions& next);
+  absl::StatusOr<std::vector<Flow>> OlderFlowsAfter(const GatekeeperOptions& next);
   // Replaces the table, and keeps what the old one counted.
   absl::Status RebuildTable(const GateOptions& gate, const std::vector<Flow>& older);
   // After a batch whose outcome is not known: makes the kernel equal to the
@@ -199,6 +204,8 @@ class Gatekeeper {
   Ledger ledger_;
   Programmer programmer_;
   std::set<Flow> older_;
+  // What the tables before the standing one counted as dropped.
+  Counter dropped_before_;
   std::string boot_id_;
   absl::Time started_;
   int64_t sequence_ = 0;

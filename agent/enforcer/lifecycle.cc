@@ -23,37 +23,41 @@ std::vector<Flow> Intersection(const std::vector<Flow>& flows, const std::set<Fl
 
 }  // namespace
 
+absl::Status CloseGate(Firewall& firewall, Sessions& sessions, const GateOptions& gate) {
+  POSTERN_ASSIGN_OR_RETURN(const bool standing, firewall.HasTable());
+  if (standing) return absl::OkStatus();
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> older, sessions.ListLive(gate.ports));
+  return firewall.Commit(BuildTable(gate, {}, older));
+}
+
 absl::Status Gatekeeper::Start() {
   const Now now = with_.clock.Read();
   started_ = now.wall;
   usage_read_at_ = now.boot;
-  absl::StatusOr<StoredState> state = with_.store.Load();
-  if (!state.ok()) {
-    // Without the ledger nothing may pass that the kernel does not know of.
-    Report(CloseGate(), "closing the gate");
-    return Annotate(state.status(), "reading the ledger");
+  if (boot_id_.empty()) {
+    return absl::UnavailableError(
+        "the kernel tells no boot id (/proc/sys/kernel/random/boot_id), without which deadlines of "
+        "another boot would be believed");
   }
+  absl::StatusOr<StoredState> state = with_.store.Load();
+  if (!state.ok()) return Annotate(state.status(), "reading the ledger");
   sequence_ = state->last_sequence;
   audit_number_ = state->last_audit_number;
 
   POSTERN_ASSIGN_OR_RETURN(std::vector<Flow> older, OlderFlowsAtStart());
   std::vector<Write> writes;
-  POSTERN_RETURN_IF_ERROR(RestoreGrants(*state, now, writes));
+  std::vector<EndedGrant> ended;
+  POSTERN_RETURN_IF_ERROR(RestoreGrants(*state, now, writes, ended));
   older_ = std::set<Flow>(older.begin(), older.end());
   POSTERN_RETURN_IF_ERROR(RecordAgentEvent(
       AuditKind::kAgentStarted, kAgentActor,
       absl::StrCat(ledger_.size(), " live grants, ", options_.gate.enforce ? "enforce" : "observe"),
       std::move(writes)));
-  return Annotate(programmer_.Rebuild(options_.gate, older, with_.clock.Read().boot),
-                  "building the firewall's table");
-}
-
-absl::Status Gatekeeper::CloseGate() {
-  POSTERN_ASSIGN_OR_RETURN(const bool standing, with_.firewall.HasTable());
-  if (standing) return absl::OkStatus();
-  POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> older,
-                           with_.sessions.ListLive(options_.gate.ports));
-  return programmer_.Rebuild(options_.gate, older, with_.clock.Read().boot);
+  POSTERN_RETURN_IF_ERROR(
+      Annotate(programmer_.Rebuild(options_.gate, older, with_.clock.Read().boot),
+               "building the firewall's table"));
+  EndSessions(ended);
+  return absl::OkStatus();
 }
 
 // With a table standing, only what it knew as older is: the rest came through
@@ -70,7 +74,7 @@ absl::StatusOr<std::vector<Flow>> Gatekeeper::OlderFlowsAtStart() {
 // what the store must learn: ends that fell due, deadlines on this boot's clock,
 // and the usage that the standing table counted and the new one will not.
 absl::Status Gatekeeper::RestoreGrants(const StoredState& state, const Now& now,
-                                       std::vector<Write>& writes) {
+                                       std::vector<Write>& writes, std::vector<EndedGrant>& ended) {
   std::vector<Grant> grants = state.live;
   std::vector<Grant*> all;
   for (Grant& grant : grants) all.push_back(&grant);
@@ -87,6 +91,9 @@ absl::Status Gatekeeper::RestoreGrants(const StoredState& state, const Now& now,
     }
     if (grant.deadline <= now.boot) {
       grant = Expired(grant);
+      if (grant.on_expiry == OnExpiry::kReset) {
+        ended.push_back({.keys = KeysOf(grant), .admission = Admission::kCut});
+      }
       AuditEvent event = EventOf(AuditKind::kGrantExpired, grant, kAgentActor, now.wall);
       event.number = ++audit_number_;
       event.detail = "while the agent was not running";
@@ -109,11 +116,16 @@ void Gatekeeper::Stop() {
 
 absl::Status Gatekeeper::Reconfigure(GatekeeperOptions options, absl::string_view actor) {
   if (options.gate != options_.gate) {
-    POSTERN_RETURN_IF_ERROR(RebuildTable(options.gate, OlderFlowsAfter(options)));
+    POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> older, OlderFlowsAfter(options));
+    POSTERN_RETURN_IF_ERROR(RebuildTable(options.gate, older));
   }
   options_ = std::move(options);
-  return RecordAgentEvent(AuditKind::kConfigReloaded, actor,
-                          options_.gate.enforce ? "enforce" : "observe");
+  // The options are in force: that they could not be recorded is told, and no
+  // reason to say that they are not.
+  Report(RecordAgentEvent(AuditKind::kConfigReloaded, actor,
+                          options_.gate.enforce ? "enforce" : "observe"),
+         "recording the reload");
+  return absl::OkStatus();
 }
 
 absl::Status Gatekeeper::RebuildTable(const GateOptions& gate, const std::vector<Flow>& older) {
@@ -123,9 +135,14 @@ absl::Status Gatekeeper::RebuildTable(const GateOptions& gate, const std::vector
   std::vector<Grant*> pointers;
   for (Grant& grant : counted) pointers.push_back(&grant);
   POSTERN_RETURN_IF_ERROR(usage_.Read(now, pointers));
+  const absl::StatusOr<Counter> dropped = with_.firewall.ReadCounter(kDroppedCounter);
   POSTERN_RETURN_IF_ERROR(
       Annotate(programmer_.Rebuild(gate, older, now.boot), "building the firewall's table"));
   for (const Grant& grant : counted) ledger_.SetUsage(grant.id, grant.usage);
+  if (dropped.ok()) {
+    dropped_before_.packets += dropped->packets;
+    dropped_before_.bytes += dropped->bytes;
+  }
   older_ = std::set<Flow>(older.begin(), older.end());
   return absl::OkStatus();
 }
@@ -139,16 +156,12 @@ void Gatekeeper::Resync() {
 }
 
 // Where the gate was not closed before, what is live now is older than it.
-std::vector<Flow> Gatekeeper::OlderFlowsAfter(const GatekeeperOptions& next) {
-  absl::StatusOr<std::vector<Flow>> live = with_.sessions.ListLive(next.gate.ports);
-  if (!live.ok()) {
-    Report(live.status(), "listing the connections older than the gate");
-    return {older_.begin(), older_.end()};
-  }
+absl::StatusOr<std::vector<Flow>> Gatekeeper::OlderFlowsAfter(const GatekeeperOptions& next) {
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> live, with_.sessions.ListLive(next.gate.ports));
   const bool was_open = !options_.gate.enforce;
   const std::vector<uint16_t>& guarded = options_.gate.ports;
   std::vector<Flow> older;
-  std::copy_if(live->begin(), live->end(), std::back_inserter(older), [&](const Flow& flow) {
+  std::copy_if(live.begin(), live.end(), std::back_inserter(older), [&](const Flow& flow) {
     const bool newly_guarded =
         std::find(guarded.begin(), guarded.end(), flow.local_port) == guarded.end();
     return was_open || newly_guarded || older_.contains(flow);

@@ -83,10 +83,9 @@ void Programmer::CompareOne(const Element& element, BootTime now, Difference& di
     return;
   }
   if (installed == installed_.end()) return;
-  // What has run out the kernel ends by itself.
-  if (installed->second > now) {
-    difference.elements.emplace_back(RemoveElement{SetOf(element), element.first});
-  }
+  // Also what has run out by our clock: the kernel's timeouts do not count the
+  // time that the machine slept.
+  difference.elements.emplace_back(RemoveElement{SetOf(element), element.first});
   difference.gone.push_back(element);
 }
 

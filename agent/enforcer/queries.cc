@@ -22,7 +22,10 @@ absl::StatusOr<std::vector<Grant>> Gatekeeper::List(int64_t after, size_t limit,
                            with_.store.ListGrants(after, limit, include_ended));
   std::vector<Grant*> live;
   for (Grant& grant : grants) {
-    if (grant.state == GrantState::kActive) live.push_back(&grant);
+    const Grant* present = ledger_.Find(grant.id);
+    if (present == nullptr) continue;
+    grant = *present;
+    live.push_back(&grant);
   }
   POSTERN_RETURN_IF_ERROR(usage_.Read(with_.clock.Read(), live));
   return grants;
@@ -69,7 +72,8 @@ absl::StatusOr<GateStatus> Gatekeeper::Status() {
   return GateStatus{.live_grants = ledger_.size(),
                     .next_end = NextEnd(),
                     .started = started_,
-                    .dropped = dropped,
+                    .dropped = {.packets = dropped_before_.packets + dropped.packets,
+                                .bytes = dropped_before_.bytes + dropped.bytes},
                     .now = now.wall};
 }
 

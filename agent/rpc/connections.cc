@@ -5,6 +5,13 @@
 #include <algorithm>
 
 namespace postern {
+namespace {
+
+// One customer has a whole /64 of IPv6 (RFC 6177), and one address of IPv4: no
+// IPv4 address has more bits than this.
+constexpr int kSourceBits = 64;
+
+}  // namespace
 
 bool ConnectionTable::Admit(int fd, const std::optional<Address>& source) {
   struct stat now {};
@@ -27,8 +34,10 @@ size_t ConnectionTable::CountLive() {
 bool ConnectionTable::Fits(const std::optional<Address>& source) const {
   if (connections_.size() >= limits_.total) return false;
   if (!source) return true;
-  const auto same = std::count_if(connections_.begin(), connections_.end(),
-                                  [&](const auto& entry) { return entry.second.source == source; });
+  const auto same = std::count_if(connections_.begin(), connections_.end(), [&](const auto& entry) {
+    return entry.second.source &&
+           Masked(*entry.second.source, kSourceBits) == Masked(*source, kSourceBits);
+  });
   return static_cast<size_t>(same) < limits_.per_source;
 }
 

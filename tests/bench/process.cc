@@ -95,17 +95,16 @@ absl::Status Process::Alive() const {
   return absl::UnavailableError(absl::StrCat("the program has ended; it said:\n", said));
 }
 
-absl::StatusOr<uint64_t> Process::ContextSwitches() const {
-  uint64_t sum = 0;
+absl::StatusOr<std::map<std::string, uint64_t>> Process::ContextSwitches() const {
+  std::map<std::string, uint64_t> threads;
   std::error_code error;
   for (const auto& task :
        std::filesystem::directory_iterator(absl::StrCat("/proc/", pid_, "/task"), error)) {
-    POSTERN_ASSIGN_OR_RETURN(const uint64_t switches,
+    POSTERN_ASSIGN_OR_RETURN(threads[task.path().filename()],
                              SumOf(task.path() / "status", "voluntary_ctxt_switches"));
-    sum += switches;
   }
   if (error) return ErrnoStatus(error.value(), "reading the program's threads");
-  return sum;
+  return threads;
 }
 
 absl::StatusOr<uint64_t> Process::RssKib() const {

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -63,8 +64,8 @@ class Process {
   // Says so, with the end of its log, when it has ended.
   absl::Status Alive() const;
 
-  // Context switches of all its threads since they began.
-  absl::StatusOr<uint64_t> ContextSwitches() const;
+  // Context switches of each of its threads since it began.
+  absl::StatusOr<std::map<std::string, uint64_t>> ContextSwitches() const;
   // Resident memory.
   absl::StatusOr<uint64_t> RssKib() const;
 

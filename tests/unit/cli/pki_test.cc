@@ -160,9 +160,9 @@ TEST_F(PkiTest, PrintsThePeersLineThatGoesWithIt) {
   EXPECT_THAT(Pki({"controller", "--name", "main"}).out,
               HasSubstr("- {san: \"spiffe://postern/controller/main\", role: controller}"));
   EXPECT_THAT(Pki({"client", "--name", "alice", "--role", "operator"}).out,
-              HasSubstr("- {san: \"spiffe://postern/operator/alice\", role: operator}"));
+              HasSubstr("- {san: \"spiffe://postern/client/alice\", role: operator}"));
   EXPECT_THAT(Pki({"client", "--name", "eve", "-o", "json"}).out,
-              HasSubstr("\"san\": \"spiffe://postern/viewer/eve\""));
+              HasSubstr("\"san\": \"spiffe://postern/client/eve\""));
 }
 
 TEST_F(PkiTest, SerialsAreLongAndDiffer) {

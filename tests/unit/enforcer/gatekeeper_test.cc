@@ -254,30 +254,43 @@ TEST_F(GatekeeperTest, AWallClockStepMovesNoEndAcrossARestart) {
   EXPECT_FALSE(Admits("203.0.113.7"));
 }
 
-TEST_F(GatekeeperTest, AnUnreadableLedgerStartsNothingAndClosesTheGate) {
-  class BrokenStore final : public Store {
-   public:
-    absl::StatusOr<StoredState> Load() override { return absl::DataLossError("damaged"); }
-    absl::Status Commit(const std::vector<Write>&) override { return absl::DataLossError(""); }
-    absl::StatusOr<std::optional<Grant>> FindGrant(absl::string_view) override {
-      return absl::DataLossError("");
-    }
-    absl::StatusOr<std::vector<Grant>> ListGrants(int64_t, size_t, bool) override {
-      return absl::DataLossError("");
-    }
-    absl::StatusOr<std::vector<AuditEvent>> ListAudit(uint64_t, absl::Time, size_t) override {
-      return absl::DataLossError("");
-    }
-  } broken;
+TEST_F(GatekeeperTest, ADaemonThatCannotStartLeavesAGate) {
+  // One that stands may hold live grants.
+  ASSERT_TRUE(Create(1).ok());
+  ASSERT_TRUE(CloseGate(firewall_, sessions_, options_.gate).ok());
+  EXPECT_TRUE(Admits("203.0.113.7"));
   firewall_.DeleteTable();
-  Gatekeeper gatekeeper(options_, {.clock = clock_,
-                                   .store = broken,
-                                   .firewall = firewall_,
-                                   .sessions = sessions_,
-                                   .announce = [](const AuditEvent&) {},
-                                   .report = [](const absl::Status&) {}});
-  EXPECT_TRUE(absl::IsDataLoss(gatekeeper.Start()));
+  ASSERT_TRUE(CloseGate(firewall_, sessions_, options_.gate).ok());
   EXPECT_TRUE(firewall_.table().has_value());
+  EXPECT_FALSE(Admits("203.0.113.7"));
+}
+
+TEST_F(GatekeeperTest, AResetGrantThatEndedWhileTheDaemonWasDownLosesItsSessions) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Minutes(1), OnExpiry::kReset).ok());
+  clock_.Advance(absl::Minutes(1));
+  Restart();
+  ASSERT_THAT(sessions_.calls, SizeIs(1));
+  EXPECT_THAT(sessions_.calls[0][0].keys, ElementsAre(Key("203.0.113.7", 22)));
+}
+
+TEST_F(GatekeeperTest, AListShowsTheUseThatAnEarlierTableCounted) {
+  ASSERT_TRUE(Create(1).ok());
+  const AccessKey key = Key("203.0.113.7", 22);
+  firewall_.Use(SetOf(key, Admission::kKeep), key, {.packets = 2, .bytes = 120});
+  options_.gate.always_allow = {P("192.0.2.0/24")};
+  ASSERT_TRUE(gatekeeper_->Reconfigure(options_, "agent").ok());
+  const std::vector<Grant> listed = *gatekeeper_->List(0, 10, false);
+  ASSERT_THAT(listed, SizeIs(1));
+  EXPECT_EQ(listed[0].usage.packets, 2U);
+}
+
+TEST_F(GatekeeperTest, AReloadThatCannotBeRecordedIsInForceAllTheSame) {
+  options_.gate.ports = {22};
+  options_.limits.guarded_ports = {22};
+  store_.FailCommits(absl::ResourceExhaustedError("the disk is full"));
+  EXPECT_TRUE(gatekeeper_->Reconfigure(options_, "agent").ok());
+  EXPECT_THAT(reported_, SizeIs(1));
+  EXPECT_TRUE(gatekeeper_->Check(A("203.0.113.7"), Protocol::kTcp, 3389).allowed);
 }
 
 TEST_F(GatekeeperTest, ConnectionsOlderThanTheGateAreAdmittedAndThoseOnlyOnce) {
