@@ -132,9 +132,10 @@ void MarkPassed(const Fd& receiver, uint32_t number, std::vector<Probe>& probes)
 }
 
 struct Lateness {
-  // To the first packet that was blocked for good.
+  // Of the last packet that passed.
   Samples late;
-  // From the last packet that passed to that one: what the probing cannot see.
+  // From that one to the first that was blocked for good: what the probing cannot
+  // see.
   Samples unseen;
   int early = 0;
 };
@@ -147,7 +148,7 @@ absl::Status Judge(const std::vector<Probe>& probes, const End& end, Lateness& l
   }
   const auto passed = static_cast<size_t>(probes.rend() - last) - 1;
   const size_t blocked = std::min<size_t>(passed + 1, probes.size() - 1);
-  lateness.late.Add(absl::ToDoubleMilliseconds(probes[blocked].before - end.deadline));
+  lateness.late.Add(absl::ToDoubleMilliseconds(probes[passed].before - end.deadline));
   lateness.unseen.Add(absl::ToDoubleMilliseconds(probes[blocked].before - probes[passed].after));
   if (std::any_of(probes.begin(), probes.end(), [&](const Probe& probe) {
         return !probe.passed && probe.after < end.deadline;

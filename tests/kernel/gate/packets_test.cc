@@ -132,7 +132,7 @@ TEST_F(GatePacketsTest, MovingClosesTheOldSourceAndOpensTheNew) {
 
 TEST_F(GatePacketsTest, OneKeyTwiceKeepsTheLatestEnd) {
   const Grant brief = Allow(1, kFriend4, Tcp(22), absl::Milliseconds(300));
-  const Grant longer = Allow(2, kFriend4, Tcp(22), absl::Milliseconds(900));
+  const Grant longer = Allow(2, kFriend4, Tcp(22), absl::Seconds(3));
   WaitForEnd(brief);
   EXPECT_TRUE(TcpPasses(*friend_, kHost4, 22));
   WaitForEnd(longer);
@@ -140,7 +140,7 @@ TEST_F(GatePacketsTest, OneKeyTwiceKeepsTheLatestEnd) {
 }
 
 TEST_F(GatePacketsTest, RevokingTheLongerOfTwoShortensToTheOther) {
-  const Grant brief = Allow(1, kFriend4, Tcp(22), absl::Milliseconds(600));
+  const Grant brief = Allow(1, kFriend4, Tcp(22), absl::Seconds(2));
   Allow(2, kFriend4, Tcp(22), kLong);
   Revoke(2);
   EXPECT_TRUE(TcpPasses(*friend_, kHost4, 22));
@@ -195,7 +195,7 @@ TEST_F(GatePacketsTest, TenThousandGrantsEndInTheSameSecond) {
     GrantRequest request = Request(id);
     request.sources = {Prefix::Host(A(absl::StrFormat("10.0.%d.%d", id / 256, id % 256)))};
     if (id == 10'000) request.sources = {P(kFriend4)};
-    request.duration = absl::Seconds(3);
+    request.duration = absl::Seconds(6);
     commands.push_back({.request = CreateGrant{request},
                         .actor = "test",
                         .done = [&last](absl::StatusOr<Grant> grant) {
@@ -205,7 +205,11 @@ TEST_F(GatePacketsTest, TenThousandGrantsEndInTheSameSecond) {
   }
   gatekeeper_->Execute(std::move(commands));
   EXPECT_EQ(gatekeeper_->live_grants(), 10'000U);
-  EXPECT_TRUE(TcpPasses(*friend_, kHost4, 22));
+  // A machine that is slow enough is past the end by now.
+  const bool passed = TcpPasses(*friend_, kHost4, 22);
+  if (clock_.Read().boot < last.deadline) {
+    EXPECT_TRUE(passed);
+  }
   WaitForEnd(last);
   EXPECT_FALSE(TcpPasses(*friend_, kHost4, 22));
   EXPECT_EQ(gatekeeper_->live_grants(), 0U);

@@ -12,7 +12,8 @@ namespace postern {
 namespace {
 
 constexpr absl::Duration kLong = absl::Minutes(10);
-constexpr absl::Duration kBrief = absl::Milliseconds(500);
+// Long enough to open a connection in on a busy machine.
+constexpr absl::Duration kBrief = absl::Milliseconds(1500);
 
 class GateSessionsTest : public GateWorld {
  protected:

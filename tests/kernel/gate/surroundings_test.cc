@@ -77,7 +77,7 @@ TEST_F(GateSurroundingsTest, AServerThatSpeaksFirstOnAnOlderConnectionIsHeard) {
 
 TEST_F(GateSurroundingsTest, ASessionThatConntrackForgotIsNotLetInByItsServer) {
   StartGate();
-  const Grant grant = Allow(1, kFriend4, Tcp(22), absl::Milliseconds(400), OnExpiry::kCut);
+  const Grant grant = Allow(1, kFriend4, Tcp(22), absl::Milliseconds(1500), OnExpiry::kCut);
   const Session session = Open(*friend_, kHost4, 22);
   EXPECT_TRUE(Flows(session.client, session.server));
   WaitForEnd(grant);
@@ -132,7 +132,7 @@ TEST_F(PublishedPortTest, APublishedPortIsGuardedToo) {
 }
 
 TEST_F(PublishedPortTest, CutEndsASessionWithAContainerInBothDirections) {
-  const Grant grant = Allow(1, kFriend4, Tcp(22), absl::Milliseconds(500), OnExpiry::kCut);
+  const Grant grant = Allow(1, kFriend4, Tcp(22), absl::Milliseconds(1500), OnExpiry::kCut);
   const Session session = OpenPublished();
   EXPECT_TRUE(Flows(session.client, session.server));
   EXPECT_TRUE(Flows(session.server, session.client));
