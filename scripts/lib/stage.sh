@@ -163,11 +163,9 @@ live_grants() {
 
 # Whether nft, which other programs share, shows the last grant.
 in_kernel() {
-  if at vm nft list table inet postern 2>&1 | grep -q " $CONTROLLER . tcp . 22 "; then
-    printf 'listed'
-  else
-    printf 'not listed'
-  fi
+  local table
+  table=$(at vm nft list table inet postern 2>&1) || true
+  if [[ $table == *" $CONTROLLER . tcp . 22 "* ]]; then printf 'listed'; else printf 'not listed'; fi
 }
 
 state_of() {
