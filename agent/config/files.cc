@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 
@@ -52,21 +53,18 @@ absl::StatusOr<FileContent> ReadSmallFile(const std::string& path, size_t max_by
   }
   POSTERN_RETURN_IF_ERROR(RefuseWorldWritable(path, info.st_mode));
 
-  FileContent content{.bytes = std::string(max_bytes + 1, '\0'), .mode = info.st_mode};
-  size_t size = 0;
-  while (size < content.bytes.size()) {
-    const ssize_t got = read(fd, content.bytes.data() + size, content.bytes.size() - size);
+  FileContent content{.bytes = {}, .mode = info.st_mode};
+  // Piece by piece: room for the largest file would be kept with the smallest.
+  std::array<char, 4096> piece;
+  while (content.bytes.size() <= max_bytes) {
+    const ssize_t got = read(fd, piece.data(), piece.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoStatus(errno, shown);
-    if (got == 0) break;
-    size += static_cast<size_t>(got);
+    if (got == 0) return content;
+    content.bytes.append(piece.data(), static_cast<size_t>(got));
   }
-  if (size > max_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(shown, ": the file has more than ", max_bytes, " bytes"));
-  }
-  content.bytes.resize(size);
-  return content;
+  return absl::InvalidArgumentError(
+      absl::StrCat(shown, ": the file has more than ", max_bytes, " bytes"));
 }
 
 absl::StatusOr<std::vector<std::string>> ListDropIns(const std::string& directory) {
