@@ -15,17 +15,17 @@ namespace() {
   printf 'postern-%s-%s' "$1" "$$"
 }
 
-# nsenter's argument for each. nsenter rather than "ip netns exec", which would
-# mount another /sys; and before the program itself rather than in a function,
-# so that $! is the program.
+# nsenter's argument for each. nsenter rather than "ip netns exec" and "ip -n",
+# which mount another /sys; and before the program itself rather than in a
+# function, so that $! is the program.
 declare -A INSIDE=()
 
 make_network() {
   local who
   for who in "${INHABITANTS[@]}"; do
     ip netns add "$(namespace "$who")"
-    ip -n "$(namespace "$who")" link set lo up
     INSIDE[$who]=--net=/run/netns/$(namespace "$who")
+    at "$who" ip link set lo up
   done
   lay_cable controller "$CONTROLLER"
   lay_cable stranger "$STRANGER"
@@ -34,11 +34,11 @@ make_network() {
 # lay_cable WHO ADDRESS: one veth pair, an address at each end.
 lay_cable() {
   local who=$1 address=$2
-  ip -n "$(namespace vm)" link add "$who" type veth peer name vm netns "$(namespace "$who")"
-  ip -n "$(namespace vm)" address add "$VM" peer "$address" dev "$who"
-  ip -n "$(namespace "$who")" address add "$address" peer "$VM" dev vm
-  ip -n "$(namespace vm)" link set "$who" up
-  ip -n "$(namespace "$who")" link set vm up
+  at vm ip link add "$who" type veth peer name vm netns "$(namespace "$who")"
+  at vm ip address add "$VM" peer "$address" dev "$who"
+  at "$who" ip address add "$address" peer "$VM" dev vm
+  at vm ip link set "$who" up
+  at "$who" ip link set vm up
 }
 
 remove_network() {

@@ -164,8 +164,8 @@ live_grants() {
 # Whether nft, which other programs share, shows the last grant.
 in_kernel() {
   local table
-  table=$(at vm nft list table inet postern 2>&1) || true
-  if [[ $table == *" $CONTROLLER . tcp . 22 "* ]]; then printf 'listed'; else printf 'not listed'; fi
+  table=$(at vm nft -n list table inet postern 2>&1) || true
+  if [[ $table == *" $CONTROLLER . 6 . 22 "* ]]; then printf 'listed'; else printf 'not listed'; fi
 }
 
 state_of() {
