@@ -22,16 +22,16 @@ Mailbox::~Mailbox() { close(fd_); }
 absl::Status Mailbox::Submit(Command command) {
   const std::lock_guard lock(mutex_);
   if (absl::Status status = Admit(); !status.ok()) return status;
+  if (IsEmpty()) Wake();
   commands_.push_back(std::move(command));
-  Wake();
   return absl::OkStatus();
 }
 
 absl::Status Mailbox::Ask(Query query) {
   const std::lock_guard lock(mutex_);
   if (absl::Status status = Admit(); !status.ok()) return status;
+  if (IsEmpty()) Wake();
   queries_.push_back(std::move(query));
-  Wake();
   return absl::OkStatus();
 }
 
@@ -42,6 +42,8 @@ absl::Status Mailbox::Admit() const {
   }
   return absl::OkStatus();
 }
+
+bool Mailbox::IsEmpty() const { return commands_.empty() && queries_.empty(); }
 
 void Mailbox::Wake() const {
   const uint64_t one = 1;

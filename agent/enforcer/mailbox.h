@@ -44,8 +44,9 @@ class Mailbox {
   void Close();
 
  private:
-  // Both with mutex_ held.
+  // All with mutex_ held. Whoever fills an empty mailbox wakes the gatekeeper.
   absl::Status Admit() const;
+  bool IsEmpty() const;
   void Wake() const;
 
   int fd_ = -1;

@@ -40,9 +40,6 @@ constexpr int kMinPingIntervalMs = 10'000;
 constexpr size_t kMemoryBytes = size_t{64} << 20;
 // gRPC's own, for reflection; ours are not counted.
 constexpr int kMaxReflectionThreads = 8;
-constexpr int kLocalThreads = 1;
-// TLS is work that a second connection need not wait for.
-constexpr int kRemoteThreads = 2;
 
 // The reflection library adds itself to every server of the process; this takes
 // it from the one that strangers can reach.
@@ -104,9 +101,8 @@ class GrpcServerImpl final : public GrpcServer {
       return absl::InternalError("gRPC does not start; its reason is in the log");
     }
     AwaitCalls(side_);
-    for (int i = 0; i < (side_.local ? kLocalThreads : kRemoteThreads); ++i) {
-      threads_.emplace_back([this] { Work(); });
-    }
+    // One is enough: two only hand the queue to each other.
+    thread_ = std::thread([this] { Work(); });
     return absl::OkStatus();
   }
 
@@ -137,8 +133,11 @@ class GrpcServerImpl final : public GrpcServer {
   // Leaves nothing in the queue; it must be empty before it goes.
   void Drain() {
     side_.queue->Shutdown();
-    if (threads_.empty()) Work();
-    for (std::thread& thread : threads_) thread.join();
+    if (thread_.joinable()) {
+      thread_.join();
+    } else {
+      Work();
+    }
   }
 
   void Work() {
@@ -153,7 +152,7 @@ class GrpcServerImpl final : public GrpcServer {
   ServingSide side_;
   std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
-  std::vector<std::thread> threads_;
+  std::thread thread_;
 };
 
 void LogFromGrpc(gpr_log_func_args* line) {

@@ -15,8 +15,6 @@ constexpr int kConnections = 16;
 // On each connection; to the agent half of them are revokes.
 constexpr int kCalls = 200;
 constexpr int kLiveGrants = 1000;
-// The agent lets go of what it needs for connections within this time.
-constexpr absl::Duration kSettle = absl::Seconds(25);
 
 absl::Status CallAgent(World& world, std::vector<std::unique_ptr<Client>>& clients) {
   for (int i = 0; i < kConnections; ++i) {
@@ -77,7 +75,7 @@ absl::Status MeasureIdle(World& world, const Plan& plan, Figures& figures) {
   POSTERN_RETURN_IF_ERROR(MeasureRss(world, *agent, figures));
   POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Process> with_grants,
                            world.StartAgent(world.floor(), "idle-grants", kLiveGrants));
-  absl::SleepFor(kSettle);
+  absl::SleepFor(plan.settle);
   POSTERN_ASSIGN_OR_RETURN(const Switches before, agent->ContextSwitches());
   POSTERN_ASSIGN_OR_RETURN(const Switches before_with_grants, with_grants->ContextSwitches());
   absl::SleepFor(plan.idle);

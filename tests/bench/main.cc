@@ -48,6 +48,7 @@ void ShortenToNothing(Plan& plan) {
   plan.slices = 1;
   plan.slice = absl::Milliseconds(100);
   plan.ends = 4;
+  plan.settle = absl::Milliseconds(100);
   plan.idle = absl::Seconds(1);
 }
 

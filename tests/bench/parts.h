@@ -21,6 +21,8 @@ struct Plan {
   int slices = 5;
   absl::Duration slice = absl::Seconds(1.5);
   int ends = 200;
+  // The agent lets go of what it needs for connections within this time.
+  absl::Duration settle = absl::Seconds(25);
   absl::Duration idle = absl::Seconds(60);
 };
 
