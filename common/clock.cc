@@ -1,5 +1,6 @@
 #include "common/clock.h"
 
+#include <sys/timex.h>
 #include <systemd/sd-id128.h>
 
 #include <ctime>
@@ -10,11 +11,21 @@ namespace postern {
 
 Now SystemClock::Read() const {
   timespec boot{};
+  timespec monotonic{};
+  clock_gettime(CLOCK_MONOTONIC, &monotonic);
   clock_gettime(CLOCK_BOOTTIME, &boot);
-  return Now{.boot = BootTime(absl::DurationFromTimespec(boot)), .wall = absl::Now()};
+  const absl::Duration since_boot = absl::DurationFromTimespec(boot);
+  return Now{.boot = BootTime(since_boot),
+             .wall = absl::Now(),
+             .slept = since_boot - absl::DurationFromTimespec(monotonic)};
 }
 
-std::string BootId() {
+bool SystemClock::IsSynchronised() const {
+  timex state{};
+  return adjtimex(&state) != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+}
+
+std::string SystemClock::BootId() const {
   sd_id128_t id{};
   char text[SD_ID128_STRING_MAX];
   if (sd_id128_get_boot(&id) < 0) return "";

@@ -38,6 +38,9 @@ class BootTime {
 struct Now {
   BootTime boot;
   absl::Time wall;
+  // How long the machine has slept since it booted: what CLOCK_BOOTTIME is ahead
+  // of CLOCK_MONOTONIC, by which the kernel's timeouts run.
+  absl::Duration slept = absl::ZeroDuration();
 };
 
 // The only door to the clocks. Implementations are safe to call from any
@@ -46,17 +49,23 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual Now Read() const = 0;
+
+  // Identifies this boot of this machine; a BootTime of another boot means
+  // nothing. Empty where the kernel does not tell.
+  virtual std::string BootId() const = 0;
+
+  // Whether the kernel holds the wall clock to be synchronised with a reference
+  // (adjtimex(2): not STA_UNSYNC).
+  virtual bool IsSynchronised() const = 0;
 };
 
 // The machine's own clocks.
 class SystemClock final : public Clock {
  public:
   Now Read() const override;
+  std::string BootId() const override;
+  bool IsSynchronised() const override;
 };
-
-// Identifies this boot of this machine (sd_id128_get_boot); a BootTime from
-// another boot means nothing.
-std::string BootId();
 
 }  // namespace postern
 

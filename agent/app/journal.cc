@@ -34,6 +34,24 @@ const char* Verb(AuditKind kind) {
       return "stopped";
     case AuditKind::kConfigReloaded:
       return "reloaded";
+    case AuditKind::kFirewallRepaired:
+      return "repaired";
+    case AuditKind::kClockChanged:
+      return "clock changed";
+    case AuditKind::kLockedDown:
+      return "locked down";
+    case AuditKind::kLockdownLifted:
+      return "lockdown lifted";
+    case AuditKind::kArmed:
+      return "armed";
+    case AuditKind::kConfirmed:
+      return "confirmed";
+    case AuditKind::kDisarmed:
+      return "disarmed";
+    case AuditKind::kLedgerReplaced:
+      return "ledger replaced";
+    case AuditKind::kGrantsRestored:
+      return "restored";
   }
   return "unknown";
 }

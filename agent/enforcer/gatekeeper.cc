@@ -24,7 +24,7 @@ Gatekeeper::Gatekeeper(GatekeeperOptions options, Collaborators collaborators)
     : options_(std::move(options)),
       with_(std::move(collaborators)),
       programmer_(ledger_, with_.firewall),
-      boot_id_(BootId()),
+      boot_id_(with_.clock.BootId()),
       usage_(with_.firewall) {}
 
 // ---- Commands --------------------------------------------------------------

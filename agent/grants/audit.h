@@ -26,6 +26,18 @@ enum class AuditKind : uint8_t {
   kAgentStarted = 7,
   kAgentStopped = 8,
   kConfigReloaded = 9,
+  kFirewallRepaired = 10,
+  // The wall clock stepped, or the machine slept.
+  kClockChanged = 11,
+  kLockedDown = 12,
+  kLockdownLifted = 13,
+  kArmed = 14,
+  kConfirmed = 15,
+  kDisarmed = 16,
+  // The ledger could not be read; it was set aside, and a new one begun.
+  kLedgerReplaced = 17,
+  // Grants of before a reboot that were withheld are live again.
+  kGrantsRestored = 18,
 };
 
 struct AuditEvent {

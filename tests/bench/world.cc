@@ -57,7 +57,7 @@ std::string TextOf(uint32_t address) {
 absl::Status FillLedger(const std::string& path, int live_grants) {
   POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteStore> store, SqliteStore::Open(path));
   const Limits limits;
-  const std::string boot = BootId();
+  const std::string boot = SystemClock().BootId();
   const Now now = SystemClock().Read();
   // In 11.0.0.0/8; NewGrant's are in 10.0.0.0/8.
   constexpr uint32_t kFirstSource = uint32_t{11} << 24;

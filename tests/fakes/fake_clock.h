@@ -4,6 +4,7 @@
 #define POSTERN_TESTS_FAKES_FAKE_CLOCK_H_
 
 #include <mutex>
+#include <string>
 
 #include "absl/time/civil_time.h"
 #include "absl/time/time.h"
@@ -20,6 +21,16 @@ class FakeClock final : public Clock {
     return now_;
   }
 
+  std::string BootId() const override {
+    const std::lock_guard lock(mutex_);
+    return boot_id_;
+  }
+
+  bool IsSynchronised() const override {
+    const std::lock_guard lock(mutex_);
+    return synchronised_;
+  }
+
   // Time passes, on both clocks.
   void Advance(absl::Duration by) {
     const std::lock_guard lock(mutex_);
@@ -33,11 +44,33 @@ class FakeClock final : public Clock {
     now_.wall += by;
   }
 
+  // The machine sleeps and wakes up.
+  void Sleep(absl::Duration by) {
+    const std::lock_guard lock(mutex_);
+    now_.boot = now_.boot + by;
+    now_.wall += by;
+    now_.slept += by;
+  }
+
+  // Another boot, at this wall time; the clock that does not step begins anew.
+  void Reboot(absl::Time wall) {
+    const std::lock_guard lock(mutex_);
+    now_ = {.boot = BootTime(absl::Seconds(5)), .wall = wall};
+    boot_id_ += "'";
+  }
+
+  void SetSynchronised(bool synchronised) {
+    const std::lock_guard lock(mutex_);
+    synchronised_ = synchronised;
+  }
+
  private:
   mutable std::mutex mutex_;
   Now now_ = {
       .boot = BootTime(absl::Seconds(1000)),
       .wall = absl::FromCivil(absl::CivilSecond(2026, 3, 1, 12, 0, 0), absl::UTCTimeZone())};
+  std::string boot_id_ = "boot";
+  bool synchronised_ = true;
 };
 
 }  // namespace postern
