@@ -18,6 +18,23 @@ AuditEvent EventOf(AuditKind kind, const Grant& grant, absl::string_view actor, 
   };
 }
 
+AuditEvent AgentEvent(AuditKind kind, absl::string_view actor, absl::string_view detail,
+                      absl::Time time) {
+  AuditEvent event;
+  event.time = time;
+  event.kind = kind;
+  event.actor = std::string(actor);
+  event.detail = std::string(detail);
+  return event;
+}
+
+Write WriteOf(const Grant& grant, const AuditEvent& event) {
+  Write write;
+  write.put = grant;
+  write.audit = event;
+  return write;
+}
+
 void AppendKeys(const Grant& grant, std::vector<AccessKey>& keys) {
   const std::vector<AccessKey> more = KeysOf(grant);
   keys.insert(keys.end(), more.begin(), more.end());

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "agent/grants/audit.h"
 #include "agent/grants/grant.h"
+#include "agent/store/store.h"
 
 namespace postern {
 
@@ -17,8 +18,18 @@ inline constexpr char kAgentActor[] = "agent";
 // After how long what could not be done is tried again.
 inline constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 
+// How often it is looked whether the wall clock can be trusted, while grants wait
+// for that.
+inline constexpr absl::Duration kTrustInterval = absl::Seconds(5);
+
 // An event about `grant`; its number and detail are left for the caller.
 AuditEvent EventOf(AuditKind kind, const Grant& grant, absl::string_view actor, absl::Time time);
+
+// An event about no grant.
+AuditEvent AgentEvent(AuditKind kind, absl::string_view actor, absl::string_view detail,
+                      absl::Time time);
+
+Write WriteOf(const Grant& grant, const AuditEvent& event);
 
 void AppendKeys(const Grant& grant, std::vector<AccessKey>& keys);
 

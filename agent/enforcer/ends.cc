@@ -16,31 +16,56 @@ namespace {
 // element's counter at the end itself.
 constexpr absl::Duration kUsageLead = absl::Milliseconds(20);
 // How often the usage of live grants is read, and up to how many elements: a
-// dump of so many takes milliseconds.
+// dump of so many takes milliseconds. The wall time is recorded as often.
 constexpr absl::Duration kUsageInterval = absl::Seconds(60);
 constexpr size_t kMostElementsRead = 10'000;
+// A step of the wall clock that the kernel did not tell of. Smaller ones cannot
+// be told from the clock's slewing.
+constexpr absl::Duration kMissedStep = absl::Seconds(1);
 
 }  // namespace
 
 std::optional<BootTime> Gatekeeper::NextAlarm() const {
-  if (resync_wanted_) return retry_at_;
-  const Grant* next = ledger_.EndingFirst();
-  if (next == nullptr) return std::nullopt;
-  if (retry_at_) return std::max(next->deadline, *retry_at_);
-  BootTime alarm = next->deadline;
-  if (const std::optional<BootTime> unread = ledger_.NextDeadlineAfter(usage_read_until_)) {
-    alarm = std::min(alarm, *unread - kUsageLead);
+  std::optional<BootTime> alarm;
+  const auto at_latest = [&alarm](const std::optional<BootTime>& time) {
+    if (time) alarm = std::min(alarm.value_or(*time), *time);
+  };
+  at_latest(retry_at_);
+  at_latest(programmer_.NextPrune());
+  if (!withheld_.empty()) at_latest(withheld_check_at_);
+  if (standing_.armed && standing_.armed->confirm_by) {
+    at_latest(standing_.armed->confirm_by->deadline);
   }
-  if (programmer_.element_count() <= kMostElementsRead) {
-    alarm = std::min(alarm, usage_read_at_ + kUsageInterval);
+  if (const Grant* next = ledger_.EndingFirst()) {
+    at_latest(next->deadline);
+    if (const std::optional<BootTime> unread = ledger_.NextDeadlineAfter(usage_read_until_)) {
+      at_latest(*unread - kUsageLead);
+    }
+    at_latest(usage_read_at_ + kUsageInterval);
   }
   return alarm;
 }
 
 void Gatekeeper::OnAlarm() {
   const Now now = with_.clock.Read();
+  CompareClocks(now, kMissedStep);
+  RetryDue(now);
+  DisarmIfDue(now);
+  RestoreWithheld(now);
   ReadUsageDue(now);
   ExpireDue(now);
+  if (absl::Status status = programmer_.Prune(now.boot); !status.ok()) {
+    Report(status, "removing sets that are used no more");
+    Resync();
+  }
+  RecordTimeDue(now);
+}
+
+void Gatekeeper::RecordTimeDue(const Now& now) {
+  if (ledger_.size() == 0 || now.boot < recorded_at_ + kUsageInterval) return;
+  std::vector<Write> writes(1);
+  writes.front().seen = now.wall;
+  Report(Commit(writes), "recording the time");
 }
 
 void Gatekeeper::ReadUsageDue(const Now& now) {
@@ -64,9 +89,6 @@ void Gatekeeper::ReadUsage(const std::vector<std::string>& ids, const Now& now) 
 }
 
 void Gatekeeper::ExpireDue(const Now& now) {
-  if (retry_at_ && now.boot < *retry_at_) return;
-  retry_at_.reset();
-  if (resync_wanted_) Resync();
   std::vector<Change> changes;
   for (const std::string& id : ledger_.EndingBetween(BootTime(), now.boot)) {
     const Grant* before = ledger_.Find(id);
@@ -78,11 +100,11 @@ void Gatekeeper::ExpireDue(const Now& now) {
     changes.push_back(std::move(change));
   }
   if (changes.empty()) return;
-  if (absl::Status status = Record(changes); !status.ok()) {
-    for (const Change& change : changes) PutBackInLedger(change);
-    retry_at_ = now.boot + kRetryAfter;
-    Report(status, "recording the end of grants (the kernel has closed them)");
-    return;
+  const absl::Status recorded = Record(changes);
+  if (!recorded.ok()) {
+    for (const Change& change : changes) {
+      KeepUnrecorded(WriteOf(change.after, change.event), recorded, now);
+    }
   }
   std::vector<AccessKey> keys;
   for (const Change& change : changes) {
@@ -90,10 +112,11 @@ void Gatekeeper::ExpireDue(const Now& now) {
     usage_.Forget(change.after.id);
   }
   if (absl::Status status = programmer_.Apply(keys, now.boot); !status.ok()) {
-    Report(status, "clearing sets that are used no more");
+    Report(status, "removing what has ended");
     Resync();
   }
   EndSessionsOf(changes);
+  if (!recorded.ok()) return;
   for (const Change& change : changes) with_.announce(change.event);
 }
 

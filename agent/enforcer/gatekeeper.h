@@ -17,6 +17,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "agent/enforcer/programmer.h"
+#include "agent/enforcer/unrecorded.h"
 #include "agent/enforcer/usage.h"
 #include "agent/firewall/builder.h"
 #include "agent/firewall/firewall.h"
@@ -24,6 +25,7 @@
 #include "agent/grants/grant.h"
 #include "agent/grants/ledger.h"
 #include "agent/grants/limits.h"
+#include "agent/grants/standing.h"
 #include "agent/sessions/sessions.h"
 #include "agent/store/store.h"
 #include "common/clock.h"
@@ -61,12 +63,32 @@ struct GatekeeperOptions {
   Limits limits;
 };
 
+// What others did to the table, and the agent undid, since it started.
+struct GateRepairs {
+  uint64_t count = 0;
+  std::optional<absl::Time> last;
+  // From the kernel's notification to its acknowledgement of the repair.
+  absl::Duration last_took;
+  absl::Duration longest_took;
+  std::string last_detail;
+};
+
 struct GateStatus {
   size_t live_grants = 0;
   std::optional<absl::Time> next_end;
   absl::Time started;
   Counter dropped;
   absl::Time now;
+  bool enforced = false;
+  Standing standing;
+  bool table_protected = false;
+  GateRepairs repairs;
+  // Grants of before the last reboot that wait for a clock to be trusted.
+  size_t withheld_grants = 0;
+  std::string withheld_reason;
+  // Of the last grant whose caller told its clock.
+  std::optional<absl::Duration> clock_skew;
+  std::vector<std::string> warnings;
 };
 
 struct AccessAnswer {
@@ -125,6 +147,31 @@ class Gatekeeper {
   // would refuse them; those for ports that are guarded no more stay harmless.
   absl::Status Reconfigure(GatekeeperOptions options, absl::string_view actor);
 
+  // Ends all grants and refuses new ones until LiftLockdown, also after a
+  // restart; how many were ended. It takes effect even where it cannot be
+  // recorded yet.
+  absl::StatusOr<size_t> LockDown(absl::string_view reason, absl::string_view actor);
+  absl::Status LiftLockdown(absl::string_view actor);
+
+  // Enforces where the options say observe, for good once Confirm comes within
+  // the time given. Answers with the sessions that no grant covers: they stay,
+  // but could not be opened again. FAILED_PRECONDITION where there is nothing to
+  // arm, confirm or disarm.
+  absl::StatusOr<std::vector<Flow>> Arm(absl::Duration within, absl::string_view actor);
+  absl::Status Confirm(absl::string_view actor);
+  absl::Status Disarm(absl::string_view actor);
+  const Standing& standing() const { return standing_; }
+  // Whether packets are dropped, by the options or because the gate is armed.
+  bool enforces() const { return options_.gate.enforce; }
+
+  // The wall clock may have been set, or the machine may have slept: compares
+  // every end with both clocks, and the kernel's timeouts with them.
+  void OnClockChanged();
+
+  // The sessions on the ports of `options` that could not be opened again under
+  // them: no grant covers their peers.
+  absl::StatusOr<std::vector<Flow>> ExposedSessions(const GatekeeperOptions& options) const;
+
   // Queries. A grant's usage is read from the kernel.
   absl::StatusOr<Grant> Get(absl::string_view id);
   absl::StatusOr<std::vector<Grant>> List(int64_t after, size_t limit, bool include_ended);
@@ -173,6 +220,15 @@ class Gatekeeper {
 
   void Perform(Batch batch, const Now& now);
   absl::Status Record(std::vector<Change>& changes);
+  // Numbers the events of `writes` and makes them durable, after what waits in
+  // unrecorded_, which is announced. All or nothing.
+  absl::Status Commit(std::vector<Write>& writes);
+  // `changes` could not be recorded. Withdrawals stay, to be recorded later; the
+  // others are refused and removed.
+  void KeepWithdrawals(std::vector<Change>& changes, const absl::Status& why, const Now& now);
+  void KeepUnrecorded(Write write, const absl::Status& why, const Now& now);
+  // Tries again what failed, when its time has come.
+  void RetryDue(const Now& now);
   // Programs changes that are durable; those that the kernel refuses are
   // answered, taken back and removed from `changes`.
   void Program(std::vector<Change>& changes, const Now& now);
@@ -180,6 +236,8 @@ class Gatekeeper {
   void ExpireDue(const Now& now);
   void ReadUsage(const std::vector<std::string>& ids, const Now& now);
   void ReadUsageDue(const Now& now);
+  // While grants live, the ledger learns the wall time once in a while.
+  void RecordTimeDue(const Now& now);
   void EndSessions(const std::vector<EndedGrant>& ended);
   void EndSessionsOf(const std::vector<Change>& changes);
 
@@ -188,8 +246,31 @@ class Gatekeeper {
 
   absl::Status RecordAgentEvent(AuditKind kind, absl::string_view actor, absl::string_view detail,
                                 std::vector<Write> writes = {});
-  absl::Status RestoreGrants(const StoredState& state, const Now& now, std::vector<Write>& writes,
-                             std::vector<EndedGrant>& ended);
+  // Puts the grants that have time left into the ledger, and adds to `writes`
+  // what the store must learn: ends that fell due, deadlines on this boot's
+  // clock, and the usage that the standing table counted and the new one will
+  // not. Those that cannot be judged by this clock are withheld.
+  absl::Status RestoreGrants(const std::vector<Grant>& grants, const Now& now,
+                             std::vector<Write>& writes, std::vector<EndedGrant>& ended);
+  // Why the wall clock cannot be trusted; empty when it can.
+  std::string WhyClockIsNotTrusted(const Now& now) const;
+  void RestoreWithheld(const Now& now);
+  bool IsWithheld(absl::string_view id) const;
+
+  void RestoreStanding(const Standing& standing, const Now& now, std::vector<Write>& writes);
+  absl::Status PutInForce(GatekeeperOptions options);
+  // The options as the standing orders change them.
+  GatekeeperOptions Effective(GatekeeperOptions options) const;
+  // Records `standing` and puts it in force, with the table it needs.
+  absl::Status TakeStanding(Standing standing, AuditKind kind, absl::string_view actor,
+                            absl::string_view detail);
+  void DisarmIfDue(const Now& now);
+  // Where the wall clock stepped by `least` or more, or the machine slept:
+  // shortens what would end later than its wall time, and tells the kernel the
+  // ends again.
+  void CompareClocks(const Now& now, absl::Duration least);
+  // How many grants end sooner.
+  size_t ShortenToWallEnds(const Now& now);
   absl::StatusOr<std::vector<Flow>> OlderFlowsAtStart();
   absl::StatusOr<std::vector<Flow>> OlderFlowsAfter(const GatekeeperOptions& next);
   // Replaces the table, and keeps what the old one counted.
@@ -199,6 +280,9 @@ class Gatekeeper {
   void Resync();
   void Report(const absl::Status& status, absl::string_view context) const;
 
+  // As agent.yaml has them.
+  GatekeeperOptions configured_;
+  // As they are in force.
   GatekeeperOptions options_;
   Collaborators with_;
   Ledger ledger_;
@@ -214,11 +298,21 @@ class Gatekeeper {
   // The usage of grants that end up to here has had its last reading.
   BootTime usage_read_until_;
   BootTime usage_read_at_;
+  // When something was last made durable.
+  BootTime recorded_at_;
   // The kernel may hold something else than the ledger says.
   bool resync_wanted_ = false;
-  // Where ends could not be recorded or the table not be rebuilt, when to try
-  // again.
+  Unrecorded unrecorded_;
+  // When to try again what failed.
   std::optional<BootTime> retry_at_;
+  Standing standing_;
+  std::vector<Grant> withheld_;
+  std::string withheld_reason_;
+  BootTime withheld_check_at_;
+  std::optional<absl::Time> last_seen_;
+  // Both clocks when they were last compared.
+  Now compared_at_;
+  std::optional<absl::Duration> clock_skew_;
 };
 
 }  // namespace postern

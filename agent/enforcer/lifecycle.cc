@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "agent/enforcer/changes.h"
 #include "agent/enforcer/gatekeeper.h"
@@ -19,6 +20,18 @@ std::vector<Flow> Intersection(const std::vector<Flow>& flows, const std::set<Fl
   std::copy_if(flows.begin(), flows.end(), std::back_inserter(both),
                [&](const Flow& flow) { return with.contains(flow); });
   return both;
+}
+
+// What a start or a reload put in force.
+std::string InWords(const GateOptions& gate) {
+  std::string words = gate.enforce ? "enforce" : "observe";
+  if (!gate.always_allow.empty()) {
+    absl::StrAppend(&words, ", always allowed: ",
+                    absl::StrJoin(gate.always_allow, " ", [](std::string* out, const Prefix& p) {
+                      absl::StrAppend(out, p.ToString());
+                    }));
+  }
+  return words;
 }
 
 }  // namespace
@@ -43,16 +56,18 @@ absl::Status Gatekeeper::Start() {
   if (!state.ok()) return Annotate(state.status(), "reading the ledger");
   sequence_ = state->last_sequence;
   audit_number_ = state->last_audit_number;
+  last_seen_ = state->last_seen;
+  compared_at_ = now;
+  std::vector<Write> writes;
+  RestoreStanding(state->standing, now, writes);
 
   POSTERN_ASSIGN_OR_RETURN(std::vector<Flow> older, OlderFlowsAtStart());
-  std::vector<Write> writes;
   std::vector<EndedGrant> ended;
-  POSTERN_RETURN_IF_ERROR(RestoreGrants(*state, now, writes, ended));
+  POSTERN_RETURN_IF_ERROR(RestoreGrants(state->live, now, writes, ended));
   older_ = std::set<Flow>(older.begin(), older.end());
   POSTERN_RETURN_IF_ERROR(RecordAgentEvent(
       AuditKind::kAgentStarted, kAgentActor,
-      absl::StrCat(ledger_.size(), " live grants, ", options_.gate.enforce ? "enforce" : "observe"),
-      std::move(writes)));
+      absl::StrCat(ledger_.size(), " live grants, ", InWords(options_.gate)), std::move(writes)));
   POSTERN_RETURN_IF_ERROR(
       Annotate(programmer_.Rebuild(options_.gate, older, with_.clock.Read().boot),
                "building the firewall's table"));
@@ -70,12 +85,11 @@ absl::StatusOr<std::vector<Flow>> Gatekeeper::OlderFlowsAtStart() {
   return Intersection(live, std::set<Flow>(known.begin(), known.end()));
 }
 
-// Puts the grants that have time left into the ledger, and adds to `writes`
-// what the store must learn: ends that fell due, deadlines on this boot's clock,
-// and the usage that the standing table counted and the new one will not.
-absl::Status Gatekeeper::RestoreGrants(const StoredState& state, const Now& now,
+absl::Status Gatekeeper::RestoreGrants(const std::vector<Grant>& stored, const Now& now,
                                        std::vector<Write>& writes, std::vector<EndedGrant>& ended) {
-  std::vector<Grant> grants = state.live;
+  withheld_reason_ = WhyClockIsNotTrusted(now);
+  withheld_check_at_ = now.boot + kTrustInterval;
+  std::vector<Grant> grants = stored;
   std::vector<Grant*> all;
   for (Grant& grant : grants) all.push_back(&grant);
   POSTERN_RETURN_IF_ERROR(usage_.Read(now, all));
@@ -83,26 +97,31 @@ absl::Status Gatekeeper::RestoreGrants(const StoredState& state, const Now& now,
   for (size_t i = 0; i < grants.size(); ++i) {
     Grant& grant = grants[i];
     if (grant.boot_id != boot_id_) {
+      if (!withheld_reason_.empty()) {
+        withheld_.push_back(stored[i]);
+        continue;
+      }
       // The clock that does not step began anew: what is left is told by wall
       // time, and is never more than the whole.
-      const absl::Duration left = std::min(grant.end - now.wall, grant.end - grant.start);
-      grant.deadline = now.boot + left;
+      grant.deadline = now.boot + (grant.end - grant.start);
       grant.boot_id = boot_id_;
     }
+    grant.deadline = std::min(grant.deadline, now.boot + (grant.end - now.wall));
     if (grant.deadline <= now.boot) {
       grant = Expired(grant);
       if (grant.on_expiry == OnExpiry::kReset) {
         ended.push_back({.keys = KeysOf(grant), .admission = Admission::kCut});
       }
       AuditEvent event = EventOf(AuditKind::kGrantExpired, grant, kAgentActor, now.wall);
-      event.number = ++audit_number_;
       event.detail = "while the agent was not running";
-      writes.push_back({.put = grant, .erase = std::nullopt, .audit = std::move(event)});
+      writes.push_back(WriteOf(grant, event));
       continue;
     }
     ledger_.Put(grant);
-    if (grant != state.live[i]) {
-      writes.push_back({.put = grant, .erase = std::nullopt, .audit = std::nullopt});
+    if (grant != stored[i]) {
+      Write write;
+      write.put = grant;
+      writes.push_back(std::move(write));
     }
   }
   return absl::OkStatus();
@@ -115,16 +134,21 @@ void Gatekeeper::Stop() {
 }
 
 absl::Status Gatekeeper::Reconfigure(GatekeeperOptions options, absl::string_view actor) {
+  POSTERN_RETURN_IF_ERROR(PutInForce(Effective(options)));
+  configured_ = std::move(options);
+  // The options are in force: that they could not be recorded is told, and no
+  // reason to say that they are not.
+  Report(RecordAgentEvent(AuditKind::kConfigReloaded, actor, InWords(options_.gate)),
+         "recording the reload");
+  return absl::OkStatus();
+}
+
+absl::Status Gatekeeper::PutInForce(GatekeeperOptions options) {
   if (options.gate != options_.gate) {
     POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> older, OlderFlowsAfter(options));
     POSTERN_RETURN_IF_ERROR(RebuildTable(options.gate, older));
   }
   options_ = std::move(options);
-  // The options are in force: that they could not be recorded is told, and no
-  // reason to say that they are not.
-  Report(RecordAgentEvent(AuditKind::kConfigReloaded, actor,
-                          options_.gate.enforce ? "enforce" : "observe"),
-         "recording the reload");
   return absl::OkStatus();
 }
 
@@ -171,20 +195,13 @@ absl::StatusOr<std::vector<Flow>> Gatekeeper::OlderFlowsAfter(const GatekeeperOp
 
 absl::Status Gatekeeper::RecordAgentEvent(AuditKind kind, absl::string_view actor,
                                           absl::string_view detail, std::vector<Write> writes) {
-  AuditEvent event{.number = audit_number_ + 1,
-                   .time = with_.clock.Read().wall,
-                   .kind = kind,
-                   .actor = std::string(actor),
-                   .grant_id = {},
-                   .requestor = {},
-                   .sources = {},
-                   .ports = {},
-                   .end = {},
-                   .detail = std::string(detail)};
-  writes.push_back({.put = std::nullopt, .erase = std::nullopt, .audit = event});
-  POSTERN_RETURN_IF_ERROR(with_.store.Commit(writes));
-  ++audit_number_;
-  with_.announce(event);
+  Write write;
+  write.audit = AgentEvent(kind, actor, detail, with_.clock.Read().wall);
+  writes.push_back(std::move(write));
+  POSTERN_RETURN_IF_ERROR(Commit(writes));
+  for (const Write& recorded : writes) {
+    if (recorded.audit) with_.announce(*recorded.audit);
+  }
   return absl::OkStatus();
 }
 

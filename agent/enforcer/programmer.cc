@@ -1,10 +1,13 @@
 #include "agent/enforcer/programmer.h"
 
+#include <algorithm>
 #include <iterator>
 #include <optional>
 
 namespace postern {
 namespace {
+
+constexpr absl::Duration kKeepEmptySet = absl::Minutes(1);
 
 std::set<SetId> Keys(const std::map<SetId, size_t>& sizes) {
   std::set<SetId> keys;
@@ -42,7 +45,9 @@ absl::Status Programmer::Rebuild(const GateOptions& gate, const std::vector<Flow
   if (absl::Status status = firewall_.Commit(transaction); !status.ok()) return status;
   gate_ = gate;
   installed_ = std::move(installed);
-  set_sizes_ = std::move(sizes);
+  set_sizes_.clear();
+  empty_since_.clear();
+  TakeSizes(std::move(sizes), now);
   return absl::OkStatus();
 }
 
@@ -59,8 +64,49 @@ absl::Status Programmer::Apply(const std::vector<AccessKey>& keys, BootTime now)
   }
   for (const Element& element : difference.gone) installed_.erase(element);
   for (const auto& [element, end] : difference.put) installed_[element] = end;
-  set_sizes_ = std::move(sizes);
+  TakeSizes(std::move(sizes), now);
   return absl::OkStatus();
+}
+
+absl::Status Programmer::Retime(BootTime now) {
+  Transaction transaction;
+  for (const auto& [element, end] : installed_) {
+    if (end > now) transaction.emplace_back(PutElement{SetOf(element), element.first, end});
+  }
+  return transaction.empty() ? absl::OkStatus() : firewall_.Commit(transaction);
+}
+
+absl::Status Programmer::Prune(BootTime now) {
+  std::map<SetId, size_t> kept = set_sizes_;
+  for (const auto& [id, since] : empty_since_) {
+    if (since + kKeepEmptySet <= now) kept.erase(id);
+  }
+  if (kept.size() == set_sizes_.size()) return absl::OkStatus();
+  SetChange sets = ChangeSets(gate_, Keys(set_sizes_), Keys(kept));
+  Transaction transaction = std::move(sets.before_elements);
+  AppendMoved(transaction, std::move(sets.after_elements));
+  if (absl::Status status = firewall_.Commit(transaction); !status.ok()) return status;
+  TakeSizes(std::move(kept), now);
+  return absl::OkStatus();
+}
+
+std::optional<BootTime> Programmer::NextPrune() const {
+  std::optional<BootTime> next;
+  for (const auto& [id, since] : empty_since_) {
+    next = std::min(next.value_or(since + kKeepEmptySet), since + kKeepEmptySet);
+  }
+  return next;
+}
+
+void Programmer::TakeSizes(std::map<SetId, size_t> sizes, BootTime now) {
+  set_sizes_ = std::move(sizes);
+  std::erase_if(empty_since_, [this](const auto& empty) {
+    const auto size = set_sizes_.find(empty.first);
+    return size == set_sizes_.end() || size->second > 0;
+  });
+  for (const auto& [id, size] : set_sizes_) {
+    if (size == 0) empty_since_.emplace(id, now);
+  }
 }
 
 Programmer::Difference Programmer::Compare(const std::vector<AccessKey>& keys, BootTime now) const {
@@ -95,7 +141,6 @@ std::map<SetId, size_t> Programmer::SizesAfter(const Difference& difference) con
     if (!installed_.contains(element)) ++sizes[SetOf(element)];
   }
   for (const Element& element : difference.gone) --sizes[SetOf(element)];
-  std::erase_if(sizes, [](const auto& size) { return size.second == 0; });
   return sizes;
 }
 

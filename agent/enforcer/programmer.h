@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -34,6 +35,16 @@ class Programmer {
   // kernel holds what it held.
   absl::Status Apply(const std::vector<AccessKey>& keys, BootTime now);
 
+  // Sends every installed element's end again: the kernel's timeouts do not count
+  // the time that the machine slept. On an error some may be late still.
+  absl::Status Retime(BootTime now);
+
+  // A set that is empty stays for a while, with its rule: the next grant of its
+  // prefix length is spared the making. Prune removes those whose time has come;
+  // NextPrune says when it will, and is empty when no set is.
+  absl::Status Prune(BootTime now);
+  std::optional<BootTime> NextPrune() const;
+
   size_t element_count() const { return installed_.size(); }
 
  private:
@@ -47,14 +58,18 @@ class Programmer {
   };
   Difference Compare(const std::vector<AccessKey>& keys, BootTime now) const;
   void CompareOne(const Element& element, BootTime now, Difference& difference) const;
-  // The sets that have elements once `difference` is applied.
+  // How many elements each set has once `difference` is applied.
   std::map<SetId, size_t> SizesAfter(const Difference& difference) const;
+  void TakeSizes(std::map<SetId, size_t> sizes, BootTime now);
 
   const Ledger& ledger_;
   Firewall& firewall_;
   GateOptions gate_;
   absl::flat_hash_map<Element, BootTime> installed_;
+  // Of all sets that the kernel holds.
   std::map<SetId, size_t> set_sizes_;
+  // Since when the empty ones among them are.
+  std::map<SetId, BootTime> empty_since_;
 };
 
 }  // namespace postern

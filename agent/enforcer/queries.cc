@@ -22,12 +22,17 @@ absl::StatusOr<std::vector<Grant>> Gatekeeper::List(int64_t after, size_t limit,
                            with_.store.ListGrants(after, limit, include_ended));
   std::vector<Grant*> live;
   for (Grant& grant : grants) {
+    const Write* waiting = unrecorded_.Find(grant.id);
+    if (waiting != nullptr && waiting->put) grant = *waiting->put;
     const Grant* present = ledger_.Find(grant.id);
     if (present == nullptr) continue;
     grant = *present;
     live.push_back(&grant);
   }
   POSTERN_RETURN_IF_ERROR(usage_.Read(with_.clock.Read(), live));
+  if (!include_ended) {
+    std::erase_if(grants, [](const Grant& g) { return g.state != GrantState::kActive; });
+  }
   return grants;
 }
 
@@ -69,12 +74,24 @@ AccessAnswer Gatekeeper::Check(const Address& source, Protocol protocol, uint16_
 absl::StatusOr<GateStatus> Gatekeeper::Status() {
   POSTERN_ASSIGN_OR_RETURN(const Counter dropped, with_.firewall.ReadCounter(kDroppedCounter));
   const Now now = with_.clock.Read();
-  return GateStatus{.live_grants = ledger_.size(),
-                    .next_end = NextEnd(),
-                    .started = started_,
-                    .dropped = {.packets = dropped_before_.packets + dropped.packets,
-                                .bytes = dropped_before_.bytes + dropped.bytes},
-                    .now = now.wall};
+  GateStatus status;
+  status.live_grants = ledger_.size();
+  status.next_end = NextEnd();
+  status.started = started_;
+  status.dropped = {.packets = dropped_before_.packets + dropped.packets,
+                    .bytes = dropped_before_.bytes + dropped.bytes};
+  status.now = now.wall;
+  status.enforced = options_.gate.enforce;
+  status.standing = standing_;
+  status.withheld_grants = withheld_.size();
+  if (!withheld_.empty()) status.withheld_reason = withheld_reason_;
+  status.clock_skew = clock_skew_;
+  if (!unrecorded_.empty()) {
+    status.warnings.push_back(absl::StrCat(unrecorded_.size(),
+                                           " changes are in force but could not be recorded yet; "
+                                           "make space on the disk of state_dir"));
+  }
+  return status;
 }
 
 std::optional<absl::Time> Gatekeeper::NextEnd() const {

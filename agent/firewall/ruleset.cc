@@ -36,6 +36,11 @@ SetId SetOf(const AccessKey& key, Admission admission) {
       .family = key.source.family(), .prefix_length = key.source.length, .admission = admission};
 }
 
+std::string Flow::ToString() const {
+  return absl::StrCat(remote.ToString(), " port ", remote_port, " to ", local.ToString(), " port ",
+                      local_port);
+}
+
 Bytes CutLabel() {
   Bytes label(16, 0);
   label[kCutLabelBit / 8] = static_cast<uint8_t>(1U << (kCutLabelBit % 8));

@@ -53,6 +53,9 @@ struct Flow {
   Address local;
   uint16_t local_port = 0;
 
+  // "203.0.113.7 port 50000 to 192.0.2.1 port 22"
+  std::string ToString() const;
+
   friend auto operator<=>(const Flow&, const Flow&) = default;
 };
 

@@ -150,6 +150,7 @@ absl::StatusOr<Grant> DecideCreate(const GrantRequest& request, absl::string_vie
   grant.start = context.now.wall;
   grant.end = context.now.wall + lasts;
   grant.deadline = context.now.boot + lasts;
+  if (request.sent_at) grant.clock_skew = context.now.wall - *request.sent_at;
   return grant;
 }
 

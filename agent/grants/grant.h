@@ -73,6 +73,8 @@ struct GrantRequest {
   std::string justification;
   // Empty: the configured default.
   std::optional<OnExpiry> on_expiry;
+  // The caller's clock when it asked; no part of the content.
+  std::optional<absl::Time> sent_at;
 };
 
 struct Grant {
@@ -104,6 +106,9 @@ struct Grant {
   // Why it ended, in words; empty while active.
   std::string end_cause;
   Usage usage;
+  // This host's clock minus the caller's when the grant was asked for; empty
+  // where the caller did not tell its own.
+  std::optional<absl::Duration> clock_skew;
 
   friend bool operator==(const Grant&, const Grant&) = default;
 };

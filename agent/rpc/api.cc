@@ -31,6 +31,16 @@ v1::GetStatusResponse StatusOf(const Settings& settings) {
   return response;
 }
 
+v1::RepairState RepairsToProto(const GateRepairs& repairs) {
+  v1::RepairState message;
+  message.set_count(repairs.count);
+  if (repairs.last) *message.mutable_last() = ToProto(*repairs.last);
+  *message.mutable_last_took() = ToProto(repairs.last_took);
+  *message.mutable_longest_took() = ToProto(repairs.longest_took);
+  message.set_last_detail(repairs.last_detail);
+  return message;
+}
+
 void AddStatus(const GateStatus& status, v1::GetStatusResponse& response) {
   response.set_live_grants(static_cast<uint32_t>(status.live_grants));
   if (status.next_end) *response.mutable_next_end() = ToProto(*status.next_end);
@@ -38,6 +48,17 @@ void AddStatus(const GateStatus& status, v1::GetStatusResponse& response) {
   response.set_dropped_packets(status.dropped.packets);
   response.set_dropped_bytes(status.dropped.bytes);
   *response.mutable_now() = ToProto(status.now);
+  if (status.enforced) response.set_mode("enforce");
+  if (status.standing.lockdown) {
+    *response.mutable_lockdown() = ToProto(*status.standing.lockdown);
+  }
+  if (status.standing.armed) *response.mutable_armed() = ToProto(*status.standing.armed);
+  response.set_table_protected(status.table_protected);
+  *response.mutable_repairs() = RepairsToProto(status.repairs);
+  response.set_withheld_grants(static_cast<uint32_t>(status.withheld_grants));
+  response.set_withheld_reason(status.withheld_reason);
+  if (status.clock_skew) *response.mutable_clock_skew() = ToProto(*status.clock_skew);
+  for (const std::string& warning : status.warnings) response.add_warnings(warning);
 }
 
 // The first rows, at most `limit` and about kMaxPageBytes, and the token that
@@ -199,6 +220,77 @@ void AgentApi::Call(const Caller& caller, const v1::GetStatusRequest& /*request*
         v1::GetStatusResponse complete = response;
         AddStatus(status, complete);
         return complete;
+      });
+}
+
+void AgentApi::Call(const Caller& /*caller*/, const v1::DiagnoseRequest& /*request*/,
+                    const Respond<v1::DiagnoseResponse>& respond) {
+  respond(absl::UnimplementedError("this agent has no doctor"));
+}
+
+void AgentApi::Call(const Caller& caller, const v1::LockdownRequest& request,
+                    const Respond<v1::LockdownResponse>& respond) {
+  const absl::StatusOr<std::string> reason = FromProto(request);
+  if (!reason.ok()) {
+    respond(reason.status());
+    return;
+  }
+  Ask(respond,
+      [actor = caller.peer.name,
+       reason = *reason](Gatekeeper& gatekeeper) -> absl::StatusOr<v1::LockdownResponse> {
+        POSTERN_ASSIGN_OR_RETURN(const size_t ended, gatekeeper.LockDown(reason, actor));
+        v1::LockdownResponse response;
+        response.set_ended_grants(static_cast<uint32_t>(ended));
+        *response.mutable_lockdown() = ToProto(*gatekeeper.standing().lockdown);
+        return response;
+      });
+}
+
+void AgentApi::Call(const Caller& caller, const v1::LiftLockdownRequest& /*request*/,
+                    const Respond<v1::LiftLockdownResponse>& respond) {
+  Ask(respond,
+      [actor =
+           caller.peer.name](Gatekeeper& gatekeeper) -> absl::StatusOr<v1::LiftLockdownResponse> {
+        POSTERN_RETURN_IF_ERROR(gatekeeper.LiftLockdown(actor));
+        return v1::LiftLockdownResponse();
+      });
+}
+
+void AgentApi::Call(const Caller& caller, const v1::ArmRequest& request,
+                    const Respond<v1::ArmResponse>& respond) {
+  const absl::StatusOr<absl::Duration> within = FromProto(request);
+  if (!within.ok()) {
+    respond(within.status());
+    return;
+  }
+  Ask(respond,
+      [actor = caller.peer.name,
+       within = *within](Gatekeeper& gatekeeper) -> absl::StatusOr<v1::ArmResponse> {
+        POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> exposed, gatekeeper.Arm(within, actor));
+        v1::ArmResponse response;
+        *response.mutable_armed() = ToProto(*gatekeeper.standing().armed);
+        for (const Flow& flow : exposed) response.add_exposed_sessions(flow.ToString());
+        return response;
+      });
+}
+
+void AgentApi::Call(const Caller& caller, const v1::ConfirmRequest& /*request*/,
+                    const Respond<v1::ConfirmResponse>& respond) {
+  Ask(respond,
+      [actor = caller.peer.name](Gatekeeper& gatekeeper) -> absl::StatusOr<v1::ConfirmResponse> {
+        POSTERN_RETURN_IF_ERROR(gatekeeper.Confirm(actor));
+        v1::ConfirmResponse response;
+        *response.mutable_armed() = ToProto(*gatekeeper.standing().armed);
+        return response;
+      });
+}
+
+void AgentApi::Call(const Caller& caller, const v1::DisarmRequest& /*request*/,
+                    const Respond<v1::DisarmResponse>& respond) {
+  Ask(respond,
+      [actor = caller.peer.name](Gatekeeper& gatekeeper) -> absl::StatusOr<v1::DisarmResponse> {
+        POSTERN_RETURN_IF_ERROR(gatekeeper.Disarm(actor));
+        return v1::DisarmResponse();
       });
 }
 

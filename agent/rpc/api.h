@@ -63,6 +63,18 @@ class AgentApi {
             const Respond<v1::GetStatusResponse>& respond);
   void Call(const Caller& caller, const v1::ListAuditEventsRequest& request,
             const Respond<v1::ListAuditEventsResponse>& respond);
+  void Call(const Caller& caller, const v1::DiagnoseRequest& request,
+            const Respond<v1::DiagnoseResponse>& respond);
+  void Call(const Caller& caller, const v1::LockdownRequest& request,
+            const Respond<v1::LockdownResponse>& respond);
+  void Call(const Caller& caller, const v1::LiftLockdownRequest& request,
+            const Respond<v1::LiftLockdownResponse>& respond);
+  void Call(const Caller& caller, const v1::ArmRequest& request,
+            const Respond<v1::ArmResponse>& respond);
+  void Call(const Caller& caller, const v1::ConfirmRequest& request,
+            const Respond<v1::ConfirmResponse>& respond);
+  void Call(const Caller& caller, const v1::DisarmRequest& request,
+            const Respond<v1::DisarmResponse>& respond);
 
  private:
   template <typename Change>

@@ -71,6 +71,18 @@ constexpr UnaryMethod kAgentMethods[] = {
         "GetStatus", Role::kViewer),
     AgentMethod<&RawAgentService::RequestListAuditEvents, v1::ListAuditEventsRequest,
                 v1::ListAuditEventsResponse>("ListAuditEvents", Role::kViewer),
+    AgentMethod<&RawAgentService::RequestDiagnose, v1::DiagnoseRequest, v1::DiagnoseResponse>(
+        "Diagnose", Role::kViewer),
+    AgentMethod<&RawAgentService::RequestLockdown, v1::LockdownRequest, v1::LockdownResponse>(
+        "Lockdown", Role::kController),
+    AgentMethod<&RawAgentService::RequestLiftLockdown, v1::LiftLockdownRequest,
+                v1::LiftLockdownResponse>("LiftLockdown", Role::kController),
+    AgentMethod<&RawAgentService::RequestArm, v1::ArmRequest, v1::ArmResponse>("Arm",
+                                                                               Role::kController),
+    AgentMethod<&RawAgentService::RequestConfirm, v1::ConfirmRequest, v1::ConfirmResponse>(
+        "Confirm", Role::kController),
+    AgentMethod<&RawAgentService::RequestDisarm, v1::DisarmRequest, v1::DisarmResponse>(
+        "Disarm", Role::kController),
 };
 
 absl::StatusOr<std::shared_ptr<StreamSource>> OpenWatchEvents(const CallContext& context,

@@ -39,14 +39,18 @@ struct CallContext {
 
 // Services whose messages are parsed here rather than in gRPC, which would call
 // a request that it cannot read an internal error.
-using RawAgentService = v1::AgentService::WithRawMethod_CreateGrant<
+using RawGrantMethods = v1::AgentService::WithRawMethod_CreateGrant<
     v1::AgentService::WithRawMethod_ExtendGrant<v1::AgentService::WithRawMethod_MoveGrant<
         v1::AgentService::WithRawMethod_RevokeGrant<v1::AgentService::WithRawMethod_GetGrant<
-            v1::AgentService::WithRawMethod_ListGrants<v1::AgentService::WithRawMethod_CheckAccess<
-                v1::AgentService::WithRawMethod_GetStatus<
-                    v1::AgentService::WithRawMethod_ListAuditEvents<
-                        v1::AgentService::WithRawMethod_WatchEvents<
-                            v1::AgentService::Service>>>>>>>>>>;
+            v1::AgentService::WithRawMethod_ListGrants<v1::AgentService::Service>>>>>>;
+using RawReadingMethods =
+    v1::AgentService::WithRawMethod_CheckAccess<v1::AgentService::WithRawMethod_GetStatus<
+        v1::AgentService::WithRawMethod_ListAuditEvents<v1::AgentService::WithRawMethod_WatchEvents<
+            v1::AgentService::WithRawMethod_Diagnose<RawGrantMethods>>>>>;
+using RawAgentService =
+    v1::AgentService::WithRawMethod_Lockdown<v1::AgentService::WithRawMethod_LiftLockdown<
+        v1::AgentService::WithRawMethod_Arm<v1::AgentService::WithRawMethod_Confirm<
+            v1::AgentService::WithRawMethod_Disarm<RawReadingMethods>>>>>;
 using RawHealthService = grpc::health::v1::Health::WithRawMethod_Check<
     grpc::health::v1::Health::WithRawMethod_Watch<grpc::health::v1::Health::Service>>;
 

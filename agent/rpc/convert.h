@@ -59,6 +59,10 @@ absl::StatusOr<std::string> FromProto(const v1::GetGrantRequest& request);
 absl::StatusOr<GrantQuery> FromProto(const v1::ListGrantsRequest& request);
 absl::StatusOr<AuditQuery> FromProto(const v1::ListAuditEventsRequest& request);
 absl::StatusOr<AccessQuery> FromProto(const v1::CheckAccessRequest& request);
+// The reason.
+absl::StatusOr<std::string> FromProto(const v1::LockdownRequest& request);
+// The time to confirm in: a second to a day.
+absl::StatusOr<absl::Duration> FromProto(const v1::ArmRequest& request);
 
 // Errors are messages without a field's name.
 absl::StatusOr<absl::Duration> FromProto(const google::protobuf::Duration& duration);
@@ -69,6 +73,8 @@ absl::StatusOr<absl::Time> FromProto(const google::protobuf::Timestamp& time);
 v1::Grant ToProto(const Grant& grant);
 v1::AuditEvent ToProto(const AuditEvent& event);
 v1::CheckAccessResponse ToProto(const AccessAnswer& answer);
+v1::LockdownState ToProto(const Lockdown& lockdown);
+v1::ArmedState ToProto(const Armed& armed);
 google::protobuf::Duration ToProto(absl::Duration duration);
 google::protobuf::Timestamp ToProto(absl::Time time);
 

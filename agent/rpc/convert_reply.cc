@@ -93,6 +93,7 @@ v1::Grant ToProto(const Grant& grant) {
   message.set_end_cause(grant.end_cause);
   message.set_created_by(grant.created_by);
   *message.mutable_usage() = UsageToProto(grant.usage);
+  if (grant.clock_skew) *message.mutable_clock_skew() = ToProto(*grant.clock_skew);
   return message;
 }
 
@@ -118,6 +119,22 @@ v1::CheckAccessResponse ToProto(const AccessAnswer& answer) {
   message.set_grant_id(answer.grant_id);
   if (answer.end) *message.mutable_end_time() = ToProto(*answer.end);
   message.set_reason(answer.reason);
+  return message;
+}
+
+v1::LockdownState ToProto(const Lockdown& lockdown) {
+  v1::LockdownState message;
+  *message.mutable_since() = ToProto(lockdown.since);
+  message.set_actor(lockdown.actor);
+  message.set_reason(lockdown.reason);
+  return message;
+}
+
+v1::ArmedState ToProto(const Armed& armed) {
+  v1::ArmedState message;
+  *message.mutable_since() = ToProto(armed.since);
+  message.set_actor(armed.actor);
+  if (armed.confirm_by) *message.mutable_confirm_by() = ToProto(armed.confirm_by->wall);
   return message;
 }
 

@@ -230,6 +230,7 @@ absl::StatusOr<GrantRequest> FromProto(const v1::CreateGrantRequest& request,
   grant.justification =
       reader.Text("justification", request.justification(), kMaxJustificationBytes);
   grant.on_expiry = reader.Expiry(request.on_expiry());
+  if (request.has_sent_at()) grant.sent_at = reader.Time("sent_at", request.sent_at());
   return reader.Result(std::move(grant));
 }
 
@@ -293,6 +294,26 @@ absl::StatusOr<AccessQuery> FromProto(const v1::CheckAccessRequest& request) {
   }
   query.port = reader.OnePort("port", request.port());
   return reader.Result(query);
+}
+
+absl::StatusOr<std::string> FromProto(const v1::LockdownRequest& request) {
+  Reader reader;
+  return reader.Result(reader.Text("reason", request.reason(), kMaxJustificationBytes));
+}
+
+absl::StatusOr<absl::Duration> FromProto(const v1::ArmRequest& request) {
+  constexpr absl::Duration kShortest = absl::Seconds(1);
+  constexpr absl::Duration kLongest = absl::Hours(24);
+  Reader reader;
+  absl::StatusOr<absl::Duration> within = FromProto(request.confirm_within());
+  if (!request.has_confirm_within()) {
+    reader.Refuse("confirm_within", "is required");
+  } else if (!within.ok()) {
+    reader.Refuse("confirm_within", within.status());
+  } else if (*within < kShortest || *within > kLongest) {
+    reader.Refuse("confirm_within", "must be from a second to 24 hours");
+  }
+  return reader.Result(within.value_or(absl::ZeroDuration()));
 }
 
 }  // namespace postern

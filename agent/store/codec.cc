@@ -68,4 +68,14 @@ std::optional<absl::Time> DecodeTime(const std::optional<int64_t>& nanoseconds) 
   return DecodeTime(*nanoseconds);
 }
 
+std::optional<int64_t> EncodeDuration(const std::optional<absl::Duration>& duration) {
+  if (!duration) return std::nullopt;
+  return absl::ToInt64Nanoseconds(*duration);
+}
+
+std::optional<absl::Duration> DecodeDuration(const std::optional<int64_t>& nanoseconds) {
+  if (!nanoseconds) return std::nullopt;
+  return absl::Nanoseconds(*nanoseconds);
+}
+
 }  // namespace postern

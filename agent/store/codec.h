@@ -30,6 +30,8 @@ int64_t EncodeTime(absl::Time time);
 absl::Time DecodeTime(int64_t nanoseconds);
 std::optional<int64_t> EncodeTime(const std::optional<absl::Time>& time);
 std::optional<absl::Time> DecodeTime(const std::optional<int64_t>& nanoseconds);
+std::optional<int64_t> EncodeDuration(const std::optional<absl::Duration>& duration);
+std::optional<absl::Duration> DecodeDuration(const std::optional<int64_t>& nanoseconds);
 
 }  // namespace postern
 

@@ -1,6 +1,7 @@
 #include "agent/store/sqlite_store.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,10 +11,8 @@
 namespace postern {
 namespace {
 
-// PRAGMA user_version of what this program reads and writes.
-constexpr int64_t kSchemaVersion = 1;
-
-constexpr char kSchema[] = R"sql(
+// PRAGMA user_version says which of the schemas a ledger has, from 1.
+constexpr char kFirstSchema[] = R"sql(
 CREATE TABLE grants (
   sequence       INTEGER PRIMARY KEY,
   id             TEXT NOT NULL UNIQUE,
@@ -52,10 +51,32 @@ CREATE TABLE audit (
 ) STRICT;
 )sql";
 
+constexpr char kStandingOrders[] = R"sql(
+ALTER TABLE grants ADD COLUMN clock_skew_ns INTEGER;
+CREATE TABLE standing (
+  id                   INTEGER PRIMARY KEY CHECK (id = 1),
+  seen_ns              INTEGER,
+  lockdown_since_ns    INTEGER,
+  lockdown_actor       TEXT NOT NULL DEFAULT '',
+  lockdown_reason      TEXT NOT NULL DEFAULT '',
+  armed_since_ns       INTEGER,
+  armed_actor          TEXT NOT NULL DEFAULT '',
+  confirm_by_ns        INTEGER,
+  confirm_deadline_ns  INTEGER NOT NULL DEFAULT 0,
+  confirm_boot_id      TEXT NOT NULL DEFAULT '',
+  confirm_within_ns    INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO standing (id) VALUES (1);
+)sql";
+
+// Each brings a ledger from the version that is its position to the next.
+constexpr const char* kMigrations[] = {kFirstSchema, kStandingOrders};
+constexpr int64_t kSchemaVersion = std::size(kMigrations);
+
 constexpr char kGrantColumns[] =
     "id, sequence, sources, ports, duration_ns, not_after_ns, requestor, justification, "
     "on_expiry, created_by, fingerprint, state, start_ns, end_ns, deadline_ns, boot_id, "
-    "end_cause, packets, bytes, first_used_ns, last_used_ns";
+    "end_cause, packets, bytes, first_used_ns, last_used_ns, clock_skew_ns";
 constexpr char kAuditColumns[] =
     "number, time_ns, kind, actor, grant_id, requestor, sources, ports, end_ns, detail";
 
@@ -82,6 +103,7 @@ absl::StatusOr<Grant> ReadGrant(const SqliteStatement& row) {
   grant.usage.bytes = static_cast<uint64_t>(row.Int(18));
   grant.usage.first_used = DecodeTime(row.OptionalInt(19));
   grant.usage.last_used = DecodeTime(row.OptionalInt(20));
+  grant.clock_skew = DecodeDuration(row.OptionalInt(21));
   return grant;
 }
 
@@ -131,6 +153,8 @@ struct SqliteStore::Statements {
   SqliteStatement list_live;
   SqliteStatement list_all;
   SqliteStatement list_audit;
+  SqliteStatement put_standing;
+  SqliteStatement put_seen;
 
   static absl::StatusOr<std::unique_ptr<Statements>> Prepare(SqliteDatabase& database);
 };
@@ -144,7 +168,7 @@ absl::StatusOr<std::unique_ptr<SqliteStore::Statements>> SqliteStore::Statements
   POSTERN_ASSIGN_OR_RETURN(
       SqliteStatement put,
       database.Prepare(absl::StrCat("INSERT OR REPLACE INTO grants (", kGrantColumns,
-                                    ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")));
+                                    ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")));
   POSTERN_ASSIGN_OR_RETURN(SqliteStatement erase,
                            database.Prepare("DELETE FROM grants WHERE id = ?"));
   POSTERN_ASSIGN_OR_RETURN(SqliteStatement insert_event,
@@ -164,10 +188,18 @@ absl::StatusOr<std::unique_ptr<SqliteStore::Statements>> SqliteStore::Statements
       database.Prepare(absl::StrCat("SELECT ", kAuditColumns,
                                     " FROM audit WHERE number > ? AND time_ns >= ? "
                                     "ORDER BY number LIMIT ?")));
-  return std::make_unique<Statements>(
-      Statements{std::move(begin), std::move(commit), std::move(rollback), std::move(put),
-                 std::move(erase), std::move(insert_event), std::move(find), std::move(list_live),
-                 std::move(list_all), std::move(list_audit)});
+  POSTERN_ASSIGN_OR_RETURN(
+      SqliteStatement put_standing,
+      database.Prepare("UPDATE standing SET lockdown_since_ns = ?, lockdown_actor = ?, "
+                       "lockdown_reason = ?, armed_since_ns = ?, armed_actor = ?, "
+                       "confirm_by_ns = ?, confirm_deadline_ns = ?, confirm_boot_id = ?, "
+                       "confirm_within_ns = ?"));
+  POSTERN_ASSIGN_OR_RETURN(SqliteStatement put_seen,
+                           database.Prepare("UPDATE standing SET seen_ns = ?"));
+  return std::make_unique<Statements>(Statements{
+      std::move(begin), std::move(commit), std::move(rollback), std::move(put), std::move(erase),
+      std::move(insert_event), std::move(find), std::move(list_live), std::move(list_all),
+      std::move(list_audit), std::move(put_standing), std::move(put_seen)});
 }
 
 SqliteStore::SqliteStore(SqliteDatabase database, std::unique_ptr<Statements> statements)
@@ -192,11 +224,11 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
         absl::StrCat(path, " has schema version ", version, "; this posternd knows versions up to ",
                      kSchemaVersion, ". Install the posternd that wrote it, or a newer one"));
   }
-  if (version == 0) {
-    POSTERN_RETURN_IF_ERROR(Annotate(
-        database.Execute(absl::StrCat("BEGIN IMMEDIATE;", kSchema,
-                                      "PRAGMA user_version = ", kSchemaVersion, ";COMMIT;")),
-        absl::StrCat("creating ", path)));
+  for (int64_t next = version; next < kSchemaVersion; ++next) {
+    POSTERN_RETURN_IF_ERROR(
+        Annotate(database.Execute(absl::StrCat("BEGIN IMMEDIATE;", kMigrations[next],
+                                               "PRAGMA user_version = ", next + 1, ";COMMIT;")),
+                 absl::StrCat("giving ", path, " the schema of version ", next + 1)));
   }
   POSTERN_ASSIGN_OR_RETURN(std::unique_ptr<Statements> statements, Statements::Prepare(database));
   return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(database), std::move(statements)));
@@ -218,7 +250,36 @@ absl::StatusOr<StoredState> SqliteStore::Load() {
   POSTERN_ASSIGN_OR_RETURN(const int64_t number,
                            Number("SELECT coalesce(max(number), 0) FROM audit"));
   state.last_audit_number = static_cast<uint64_t>(number);
+  POSTERN_RETURN_IF_ERROR(LoadStanding(state));
   return state;
+}
+
+absl::Status SqliteStore::LoadStanding(StoredState& state) {
+  POSTERN_ASSIGN_OR_RETURN(
+      SqliteStatement row,
+      database_.Prepare("SELECT seen_ns, lockdown_since_ns, lockdown_actor, lockdown_reason, "
+                        "armed_since_ns, armed_actor, confirm_by_ns, confirm_deadline_ns, "
+                        "confirm_boot_id, confirm_within_ns FROM standing"));
+  POSTERN_ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return absl::DataLossError("the table of standing orders has no row");
+  state.last_seen = DecodeTime(row.OptionalInt(0));
+  POSTERN_ASSIGN_OR_RETURN(
+      const int64_t last_event,
+      Number("SELECT coalesce((SELECT time_ns FROM audit ORDER BY number DESC LIMIT 1), 0)"));
+  if (last_event != 0 && (!state.last_seen || *state.last_seen < DecodeTime(last_event))) {
+    state.last_seen = DecodeTime(last_event);
+  }
+  if (const auto since = DecodeTime(row.OptionalInt(1))) {
+    state.standing.lockdown = Lockdown{*since, row.Text(2), row.Text(3)};
+  }
+  if (const auto since = DecodeTime(row.OptionalInt(4))) {
+    state.standing.armed = Armed{*since, row.Text(5), std::nullopt};
+    if (const auto by = DecodeTime(row.OptionalInt(6))) {
+      state.standing.armed->confirm_by = ConfirmBy{*by, BootTime(absl::Nanoseconds(row.Int(7))),
+                                                   row.Text(8), absl::Nanoseconds(row.Int(9))};
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status SqliteStore::Commit(const std::vector<Write>& writes) {
@@ -238,7 +299,30 @@ absl::Status SqliteStore::Apply(const Write& write) {
   if (write.put) POSTERN_RETURN_IF_ERROR(Put(*write.put));
   if (write.erase) POSTERN_RETURN_IF_ERROR(statements_->erase.Bind(1, *write.erase).Run());
   if (write.audit) POSTERN_RETURN_IF_ERROR(Insert(*write.audit));
+  if (write.standing) POSTERN_RETURN_IF_ERROR(Put(*write.standing));
+  if (write.seen) {
+    POSTERN_RETURN_IF_ERROR(statements_->put_seen.Bind(1, EncodeTime(*write.seen)).Run());
+  }
   return absl::OkStatus();
+}
+
+absl::Status SqliteStore::Put(const Standing& standing) {
+  const Lockdown lockdown = standing.lockdown.value_or(Lockdown{});
+  const Armed armed = standing.armed.value_or(Armed{});
+  const ConfirmBy confirm = armed.confirm_by.value_or(ConfirmBy{});
+  const auto time_if = [](bool present, absl::Time time) {
+    return present ? std::make_optional(EncodeTime(time)) : std::nullopt;
+  };
+  return statements_->put_standing.Bind(1, time_if(standing.lockdown.has_value(), lockdown.since))
+      .Bind(2, lockdown.actor)
+      .Bind(3, lockdown.reason)
+      .Bind(4, time_if(standing.armed.has_value(), armed.since))
+      .Bind(5, armed.actor)
+      .Bind(6, time_if(armed.confirm_by.has_value(), confirm.wall))
+      .Bind(7, absl::ToInt64Nanoseconds(confirm.deadline.since_boot()))
+      .Bind(8, confirm.boot_id)
+      .Bind(9, absl::ToInt64Nanoseconds(confirm.within))
+      .Run();
 }
 
 absl::Status SqliteStore::Put(const Grant& grant) {
@@ -263,6 +347,7 @@ absl::Status SqliteStore::Put(const Grant& grant) {
       .Bind(19, static_cast<int64_t>(grant.usage.bytes))
       .Bind(20, EncodeTime(grant.usage.first_used))
       .Bind(21, EncodeTime(grant.usage.last_used))
+      .Bind(22, EncodeDuration(grant.clock_skew))
       .Run();
 }
 

@@ -37,6 +37,8 @@ class SqliteStore final : public Store {
   SqliteStore(SqliteDatabase database, std::unique_ptr<Statements> statements);
   absl::Status Apply(const Write& write);
   absl::Status Put(const Grant& grant);
+  absl::Status Put(const Standing& standing);
+  absl::Status LoadStanding(StoredState& state);
   absl::Status Insert(const AuditEvent& event);
   absl::StatusOr<int64_t> Number(const std::string& sql);
 

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "agent/grants/audit.h"
 #include "agent/grants/grant.h"
+#include "agent/grants/standing.h"
 
 namespace postern {
 
@@ -22,15 +23,21 @@ struct StoredState {
   std::vector<Grant> live;
   int64_t last_sequence = 0;
   uint64_t last_audit_number = 0;
+  Standing standing;
+  // The latest wall time that was stored; empty in a new ledger.
+  std::optional<absl::Time> last_seen;
 };
 
 // One part of a transaction; the parts that are set are applied in this order.
 struct Write {
   // Inserts the grant, or replaces the one with its id.
-  std::optional<Grant> put;
+  std::optional<Grant> put = std::nullopt;
   // Takes back a grant that the kernel refused.
-  std::optional<std::string> erase;
-  std::optional<AuditEvent> audit;
+  std::optional<std::string> erase = std::nullopt;
+  std::optional<AuditEvent> audit = std::nullopt;
+  std::optional<Standing> standing = std::nullopt;
+  // The wall time now, from which a later start tells a clock that went back.
+  std::optional<absl::Time> seen = std::nullopt;
 };
 
 // Owned and called by one thread. Errors:

@@ -14,6 +14,11 @@ absl::StatusOr<StoredState> FakeStore::Load() {
   }
   state.last_sequence = last_sequence_;
   if (!audit_.empty()) state.last_audit_number = audit_.back().number;
+  state.standing = standing_;
+  state.last_seen = last_seen_;
+  if (!audit_.empty() && (!last_seen_ || *last_seen_ < audit_.back().time)) {
+    state.last_seen = audit_.back().time;
+  }
   return state;
 }
 
@@ -33,6 +38,8 @@ absl::Status FakeStore::Commit(const std::vector<Write>& writes) {
     }
     if (write.erase) grants_.erase(*write.erase);
     if (write.audit) audit_.push_back(*write.audit);
+    if (write.standing) standing_ = *write.standing;
+    if (write.seen) last_seen_ = *write.seen;
   }
   ++commits_;
   return absl::OkStatus();

@@ -43,6 +43,8 @@ class FakeStore final : public Store {
   std::map<std::string, Grant, std::less<>> grants_;
   std::vector<AuditEvent> audit_;
   int64_t last_sequence_ = 0;
+  Standing standing_;
+  std::optional<absl::Time> last_seen_;
 };
 
 }  // namespace postern

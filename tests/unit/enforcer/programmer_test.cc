@@ -53,7 +53,24 @@ TEST_F(ProgrammerTest, SetsComeAndGoWithTheirPrefixLengths) {
   EXPECT_THAT(Sets(), UnorderedElementsAre("keep4_24", "keep4_32"));
   ledger_.Remove(Id(1));
   ASSERT_TRUE(Apply("203.0.113.7").ok());
+  EXPECT_THAT(Sets(), UnorderedElementsAre("keep4_24", "keep4_32"));
+  EXPECT_EQ(programmer_.NextPrune(), Time() + absl::Minutes(1));
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(programmer_.Prune(Time()).ok());
   EXPECT_THAT(Sets(), ElementsAre("keep4_24"));
+  EXPECT_EQ(programmer_.NextPrune(), std::nullopt);
+}
+
+TEST_F(ProgrammerTest, ASetThatIsUsedAgainInTimeStays) {
+  Put(1, "203.0.113.7", absl::Minutes(10));
+  ASSERT_TRUE(Apply("203.0.113.7").ok());
+  ledger_.Remove(Id(1));
+  ASSERT_TRUE(Apply("203.0.113.7").ok());
+  Put(2, "203.0.113.8", absl::Minutes(10));
+  ASSERT_TRUE(Apply("203.0.113.8").ok());
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(programmer_.Prune(Time()).ok());
+  EXPECT_THAT(Sets(), ElementsAre("keep4_32"));
 }
 
 TEST_F(ProgrammerTest, WhatIsInPlaceIsNotSentAgain) {

@@ -159,10 +159,10 @@ TEST_F(SqliteStoreTest, ASecondDaemonIsRefused) {
 }
 
 TEST_F(SqliteStoreTest, ANewerSchemaIsRefusedUntouched) {
-  RunSql("PRAGMA user_version = 2");
+  RunSql("PRAGMA user_version = 99");
   const absl::Status status = SqliteStore::Open(path_).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr("schema version 2"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("schema version 99"));
 }
 
 TEST_F(SqliteStoreTest, ADamagedFileIsDataLossAndKept) {

@@ -1,0 +1,205 @@
+// From a decided change to its answer: record, program, announce.
+
+#include <cstddef>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/enforcer/changes.h"
+#include "agent/enforcer/gatekeeper.h"
+#include "common/status.h"
+
+namespace postern {
+
+void Gatekeeper::PutInLedger(const Change& change) {
+  if (change.after.state == GrantState::kActive) {
+    ledger_.Put(change.after);
+  } else {
+    ledger_.Remove(change.after.id);
+  }
+}
+
+void Gatekeeper::PutBackInLedger(const Change& change) {
+  if (change.before && !IsWithheld(change.before->id)) {
+    ledger_.Put(*change.before);
+  } else {
+    ledger_.Remove(change.after.id);
+  }
+}
+
+void Gatekeeper::Perform(Batch batch, const Now& now) {
+  std::vector<Change>& changes = batch.changes;
+  const absl::Status recorded = Record(changes);
+  if (!recorded.ok()) KeepWithdrawals(changes, recorded, now);
+  Program(changes, now);
+  // Whoever revokes may believe the answer: the sessions are gone.
+  EndSessionsOf(changes);
+  for (const Change& change : changes) change.reply(change.after);
+  for (const Repeat& repeat : batch.repeats) repeat.reply(Get(repeat.id));
+  for (const Change& change : changes) {
+    if (change.after.state != GrantState::kActive) {
+      usage_.Forget(change.after.id);
+      std::erase_if(withheld_, [&](const Grant& grant) { return grant.id == change.after.id; });
+    }
+    if (recorded.ok()) with_.announce(change.event);
+  }
+}
+
+absl::Status Gatekeeper::Record(std::vector<Change>& changes) {
+  if (changes.empty()) return absl::OkStatus();
+  std::vector<Write> writes;
+  writes.reserve(changes.size());
+  for (const Change& change : changes) writes.push_back(WriteOf(change.after, change.event));
+  POSTERN_RETURN_IF_ERROR(Commit(writes));
+  for (size_t i = 0; i < changes.size(); ++i) changes[i].event = *std::move(writes[i].audit);
+  return absl::OkStatus();
+}
+
+absl::Status Gatekeeper::Commit(std::vector<Write>& writes) {
+  const auto waiting = static_cast<std::ptrdiff_t>(unrecorded_.size());
+  writes.insert(writes.begin(), unrecorded_.writes().begin(), unrecorded_.writes().end());
+  uint64_t number = audit_number_;
+  for (Write& write : writes) {
+    if (write.audit) write.audit->number = ++number;
+  }
+  absl::Status status = with_.store.Commit(writes);
+  const std::vector<Write> earlier(std::make_move_iterator(writes.begin()),
+                                   std::make_move_iterator(writes.begin() + waiting));
+  writes.erase(writes.begin(), writes.begin() + waiting);
+  if (!status.ok()) return status;
+  audit_number_ = number;
+  recorded_at_ = with_.clock.Read().boot;
+  unrecorded_.Clear();
+  for (const Write& write : earlier) {
+    if (write.audit) with_.announce(*write.audit);
+  }
+  return absl::OkStatus();
+}
+
+// A withdrawal that waited for the disk would leave open what should be closed.
+void Gatekeeper::KeepWithdrawals(std::vector<Change>& changes, const absl::Status& why,
+                                 const Now& now) {
+  for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
+    PutBackInLedger(*change);
+  }
+  std::vector<Change> kept;
+  for (Change& change : changes) {
+    const Grant* present = ledger_.Find(change.after.id);
+    const bool follows = change.before && (IsWithheld(change.after.id) ||
+                                           (present != nullptr && *present == *change.before));
+    if (change.after.state == GrantState::kActive || !follows) {
+      change.reply(Annotate(why, "recording the change"));
+      continue;
+    }
+    PutInLedger(change);
+    KeepUnrecorded(WriteOf(change.after, change.event), why, now);
+    kept.push_back(std::move(change));
+  }
+  changes = std::move(kept);
+}
+
+void Gatekeeper::KeepUnrecorded(Write write, const absl::Status& why, const Now& now) {
+  if (unrecorded_.empty()) Report(why, "recording what is in force already; it is tried again");
+  unrecorded_.Add(std::move(write));
+  retry_at_ = now.boot + kRetryAfter;
+}
+
+void Gatekeeper::RetryDue(const Now& now) {
+  if (!retry_at_ || now.boot < *retry_at_) return;
+  retry_at_.reset();
+  if (resync_wanted_) Resync();
+  if (unrecorded_.empty()) return;
+  std::vector<Write> nothing_new;
+  if (!Commit(nothing_new).ok()) retry_at_ = now.boot + kRetryAfter;
+}
+
+void Gatekeeper::Program(std::vector<Change>& changes, const Now& now) {
+  std::vector<AccessKey> keys;
+  for (const Change& change : changes) {
+    if (change.before) AppendKeys(*change.before, keys);
+    AppendKeys(change.after, keys);
+  }
+  const absl::Status status = programmer_.Apply(keys, now.boot);
+  if (status.ok()) return;
+  for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
+    PutBackInLedger(*change);
+  }
+  // One of them is at fault: each for itself, so that the others are served.
+  std::vector<Change> programmed;
+  for (Change& change : changes) {
+    const Grant* present = ledger_.Find(change.after.id);
+    const bool follows =
+        change.before ? present != nullptr && *present == *change.before : present == nullptr;
+    absl::Status alone =
+        follows ? absl::OkStatus()
+                : absl::UnavailableError("the change before it, to the same grant, was refused");
+    if (follows) {
+      PutInLedger(change);
+      keys.clear();
+      if (change.before) AppendKeys(*change.before, keys);
+      AppendKeys(change.after, keys);
+      alone = changes.size() == 1 ? status : programmer_.Apply(keys, now.boot);
+    }
+    if (alone.ok()) {
+      programmed.push_back(std::move(change));
+      continue;
+    }
+    if (follows) PutBackInLedger(change);
+    TakeBack(change, alone);
+    change.reply(Annotate(alone, "programming the firewall"));
+  }
+  changes = std::move(programmed);
+  Resync();
+}
+
+void Gatekeeper::TakeBack(const Change& change, const absl::Status& why) {
+  // As the ledger has it now: the change before this one may be gone as well.
+  const Grant* present = ledger_.Find(change.after.id);
+  Write write;
+  if (present != nullptr) {
+    write.put = *present;
+  } else {
+    write.erase = change.after.id;
+  }
+  const Now now = with_.clock.Read();
+  AuditEvent event = EventOf(AuditKind::kGrantFailed, change.after, change.event.actor, now.wall);
+  event.detail = absl::StrCat(why.message());
+  write.audit = std::move(event);
+  std::vector<Write> writes = {std::move(write)};
+  if (absl::Status status = Commit(writes); !status.ok()) {
+    KeepUnrecorded(std::move(writes.front()), status, now);
+    return;
+  }
+  with_.announce(*writes.front().audit);
+}
+
+void Gatekeeper::EndSessionsOf(const std::vector<Change>& changes) {
+  std::vector<EndedGrant> ended;
+  for (const Change& change : changes) {
+    if (!change.end_sessions || !change.before) continue;
+    ended.push_back(
+        {.keys = KeysOf(*change.before), .admission = AdmissionOf(change.before->on_expiry)});
+  }
+  EndSessions(ended);
+}
+
+void Gatekeeper::EndSessions(const std::vector<EndedGrant>& ended) {
+  if (ended.empty() || !options_.gate.enforce) return;
+  const BootTime now = with_.clock.Read().boot;
+  const absl::StatusOr<EndReport> report = with_.sessions.End(
+      ended,
+      [&](const Address& remote, Protocol protocol, uint16_t port) {
+        for (const Prefix& prefix : options_.gate.always_allow) {
+          if (prefix.Contains(remote)) return Coverage::kKeep;
+        }
+        return ledger_.CoverageOf(remote, protocol, port, now);
+      },
+      older_);
+  Report(report.status(), "ending the sessions of an ended grant");
+}
+
+void Gatekeeper::Report(const absl::Status& status, absl::string_view context) const {
+  if (!status.ok()) with_.report(Annotate(status, context));
+}
+
+}  // namespace postern
