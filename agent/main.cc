@@ -25,8 +25,12 @@ int Main(int argc, char** argv) {
                "posternd");
   std::string config_path = "/etc/postern/agent.yaml";
   bool check = false;
+  bool lockdown = false;
   app.add_option("--config", config_path, "The configuration file")->capture_default_str();
   app.add_flag("--check-config", check, "Read the configuration, say what is wrong, and exit");
+  app.add_flag("--lockdown", lockdown,
+               "Close the gate as the configuration has it, unless one stands, and exit:\n"
+               "for the time in a boot before the daemon runs");
   app.set_version_flag("--version", std::string("posternd ") + kVersion);
   app.footer(kFooter);
   try {
@@ -43,6 +47,11 @@ int Main(int argc, char** argv) {
   if (check) {
     std::printf("%s: ok\n", config_path.c_str());
     return 0;
+  }
+  if (lockdown) {
+    const absl::Status closed = CloseGateAtBoot(*config);
+    if (!closed.ok()) Log(Priority::kError, absl::StrCat("closing the gate: ", closed.message()));
+    return closed.ok() ? 0 : kFailed;
   }
   if (absl::Status status = RunAgent(*std::move(config), config_path); !status.ok()) {
     Log(Priority::kError, status.message());

@@ -1,7 +1,5 @@
 #include "agent/app/agent.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
@@ -13,8 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "agent/app/clock_watch.h"
 #include "agent/app/event_loop.h"
 #include "agent/app/journal.h"
+#include "agent/app/ledger_file.h"
 #include "agent/config/reload.h"
 #include "agent/config/tls_files.h"
 #include "agent/enforcer/gatekeeper.h"
@@ -22,7 +22,6 @@
 #include "agent/firewall/nft/nft_firewall.h"
 #include "agent/rpc/server.h"
 #include "agent/sessions/kernel_sessions.h"
-#include "agent/store/sqlite_store.h"
 #include "agent/systemd/log.h"
 #include "agent/systemd/notify.h"
 #include "common/status.h"
@@ -30,7 +29,15 @@
 namespace postern {
 namespace {
 
-constexpr char kLedgerFile[] = "ledger.db";
+constexpr size_t kMostSessionsShown = 10;
+
+// Whether the gate was armed when the ledger was last written.
+bool IsArmed(const std::string& state_dir) {
+  const absl::StatusOr<OpenedLedger> ledger = OpenLedger(state_dir, absl::Now());
+  if (!ledger.ok()) return false;
+  const absl::StatusOr<StoredState> state = ledger->store->Load();
+  return state.ok() && state->standing.armed.has_value();
+}
 
 GatekeeperOptions OptionsOf(const Config& config) {
   GatekeeperOptions options;
@@ -73,20 +80,6 @@ absl::Status BlockSignals() {
   // A peer that is gone is told by the write's error.
   std::signal(SIGPIPE, SIG_IGN);
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<SqliteStore>> OpenStore(const std::string& state_dir) {
-  std::error_code error;
-  const bool made = std::filesystem::create_directories(state_dir, error);
-  if (error) return ErrnoStatus(error.value(), absl::StrCat("making state_dir ", state_dir));
-  if (made && chmod(state_dir.c_str(), S_IRWXU) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("closing state_dir ", state_dir, " to others"));
-  }
-  // SQLite follows no symbolic link to the ledger; state_dir itself may be one,
-  // as systemd's StateDirectory= makes it.
-  const std::filesystem::path real = std::filesystem::canonical(state_dir, error);
-  if (error) return ErrnoStatus(error.value(), absl::StrCat("resolving state_dir ", state_dir));
-  return SqliteStore::Open((real / kLedgerFile).string());
 }
 
 // The folder of the local socket, such as /run/postern, is gone after a reboot.
@@ -133,11 +126,12 @@ class Agent {
   absl::Status TakeSteps() {
     POSTERN_RETURN_IF_ERROR(BlockSignals());
     POSTERN_RETURN_IF_ERROR(OpenParts());
-    POSTERN_RETURN_IF_ERROR(gatekeeper_->Start());
+    POSTERN_RETURN_IF_ERROR(gatekeeper_->Start(ledger_replaced_));
     POSTERN_RETURN_IF_ERROR(MakeSocketFolder(config_.socket));
     POSTERN_ASSIGN_OR_RETURN(server_, RpcServer::Start(config_, Facts(), mailbox_));
     POSTERN_RETURN_IF_ERROR(WatchEverything());
-    for (const std::string& warning : WarningsOf(config_)) Log(Priority::kWarning, warning);
+    for (const std::string& warning : Facts().warnings) Log(Priority::kWarning, warning);
+    WarnOfExposedSessions();
     POSTERN_RETURN_IF_ERROR(AfterWork());
     NotifyReady(status_line_);
     Log(Priority::kInfo, absl::StrCat("version ", kVersion, ": ", status_line_));
@@ -148,7 +142,11 @@ class Agent {
     POSTERN_ASSIGN_OR_RETURN(loop_, EventLoop::Create());
     POSTERN_ASSIGN_OR_RETURN(firewall_, NftFirewall::Open());
     POSTERN_ASSIGN_OR_RETURN(sessions_, KernelSessions::Open());
-    POSTERN_ASSIGN_OR_RETURN(store_, OpenStore(config_.state_dir));
+    POSTERN_ASSIGN_OR_RETURN(clock_watch_, ClockWatch::Open());
+    POSTERN_ASSIGN_OR_RETURN(OpenedLedger ledger,
+                             OpenLedger(config_.state_dir, clock_.Read().wall));
+    store_ = std::move(ledger.store);
+    ledger_replaced_ = std::move(ledger.replaced);
     gatekeeper_ = std::make_unique<Gatekeeper>(
         OptionsOf(config_),
         Gatekeeper::Collaborators{.clock = clock_,
@@ -172,6 +170,11 @@ class Agent {
       mailbox_.Drain(*gatekeeper_);
       Settle();
     }));
+    POSTERN_RETURN_IF_ERROR(loop_->OnReadable(clock_watch_->fd(), [this] {
+      if (absl::Status status = clock_watch_->Rearm(); !status.ok()) return Fail(std::move(status));
+      gatekeeper_->OnClockChanged();
+      Settle();
+    }));
     for (const int listener : server_->listeners()) {
       POSTERN_RETURN_IF_ERROR(
           loop_->OnReadable(listener, [this, listener] { server_->Accept(listener); }));
@@ -190,7 +193,7 @@ class Agent {
   // After each piece of work: the next end, and what systemctl status shows.
   absl::Status AfterWork() {
     POSTERN_RETURN_IF_ERROR(loop_->SetAlarm(gatekeeper_->NextAlarm()));
-    std::string line = StatusLine(config_, gatekeeper_->live_grants(), gatekeeper_->NextEnd());
+    std::string line = StatusLine(config_.limits.guarded_ports, *gatekeeper_);
     if (line == status_line_) return absl::OkStatus();
     status_line_ = std::move(line);
     NotifyStatus(status_line_);
@@ -199,10 +202,12 @@ class Agent {
 
   // A loop whose alarm cannot be set would miss ends: better restarted.
   void Settle() {
-    if (absl::Status status = AfterWork(); !status.ok()) {
-      failure_ = std::move(status);
-      loop_->Exit();
-    }
+    if (absl::Status status = AfterWork(); !status.ok()) Fail(std::move(status));
+  }
+
+  void Fail(absl::Status status) {
+    failure_ = std::move(status);
+    loop_->Exit();
   }
 
   void Reload() {
@@ -226,12 +231,39 @@ class Agent {
     }
     config_ = std::move(plan.config);
     server_->Reload(config_, Facts());
+    WarnOfExposedSessions();
     Log(Priority::kInfo, plan.applied.empty()
                              ? std::string("reloaded; nothing changed")
                              : absl::StrCat("reloaded: ", absl::StrJoin(plan.applied, ", ")));
   }
 
-  AgentFacts Facts() const { return {.version = kVersion, .warnings = WarningsOf(config_)}; }
+  AgentFacts Facts() const {
+    AgentFacts facts{.version = kVersion, .warnings = WarningsOf(config_)};
+    if (!ledger_replaced_.empty()) facts.warnings.push_back(ledger_replaced_);
+    return facts;
+  }
+
+  // Who would be locked out if their session ended.
+  void WarnOfExposedSessions() {
+    if (!gatekeeper_->enforces()) return;
+    const absl::StatusOr<std::vector<Flow>> exposed =
+        gatekeeper_->ExposedSessions(OptionsOf(config_));
+    if (!exposed.ok()) {
+      Log(Priority::kWarning, absl::StrCat("looking for live sessions that no grant covers: ",
+                                           exposed.status().message()));
+      return;
+    }
+    const size_t shown = std::min(exposed->size(), kMostSessionsShown);
+    for (size_t i = 0; i < shown; ++i) {
+      Log(Priority::kWarning,
+          absl::StrCat("the session from ", (*exposed)[i].ToString(),
+                       " stays, but no grant covers it: it could not be opened again"));
+    }
+    if (exposed->size() > shown) {
+      Log(Priority::kWarning,
+          absl::StrCat("and ", exposed->size() - shown, " more sessions that no grant covers"));
+    }
+  }
 
   Config config_;
   const std::string config_path_;
@@ -243,11 +275,22 @@ class Agent {
   std::unique_ptr<Gatekeeper> gatekeeper_;
   Mailbox mailbox_;
   std::unique_ptr<RpcServer> server_;
+  std::optional<ClockWatch> clock_watch_;
+  // Empty where the ledger was sound.
+  std::string ledger_replaced_;
   std::string status_line_;
   absl::Status failure_;
 };
 
 }  // namespace
+
+absl::Status CloseGateAtBoot(const Config& config) {
+  POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Firewall> firewall, NftFirewall::Open());
+  POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Sessions> sessions, KernelSessions::Open());
+  GateOptions gate = OptionsOf(config).gate;
+  if (!gate.enforce) gate.enforce = IsArmed(config.state_dir);
+  return CloseGate(*firewall, *sessions, gate);
+}
 
 absl::Status RunAgent(Config config, const std::string& config_path) {
   Agent agent(std::move(config), config_path);

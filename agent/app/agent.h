@@ -12,6 +12,9 @@ namespace postern {
 
 inline constexpr char kVersion[] = POSTERN_VERSION;
 
+// Makes the gate that `config` asks for, without any grant, unless one stands.
+absl::Status CloseGateAtBoot(const Config& config);
+
 // Runs until SIGTERM or SIGINT, and then returns OK; the gate stays closed and
 // live grants stay with the kernel. `config_path` is read again on SIGHUP. An
 // error means that the agent could not start, or could not go on.

@@ -60,11 +60,28 @@ std::string Seconds(absl::Time time) {
   return absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone());
 }
 
+void LogAgentEvent(const AuditEvent& event) {
+  switch (event.kind) {
+    // These have their own, fuller lines.
+    case AuditKind::kAgentStarted:
+    case AuditKind::kAgentStopped:
+    case AuditKind::kConfigReloaded:
+      return;
+    default:
+      break;
+  }
+  std::string line = absl::StrCat("the gate: ", Verb(event.kind), " by ", event.actor);
+  if (!event.detail.empty()) absl::StrAppend(&line, ": ", event.detail);
+  Log(Priority::kWarning, line,
+      {{"POSTERN_EVENT", Verb(event.kind)},
+       {"POSTERN_NUMBER", absl::StrCat(event.number)},
+       {"POSTERN_ACTOR", event.actor}});
+}
+
 }  // namespace
 
 void LogEvent(const AuditEvent& event) {
-  // Starts, stops and reloads have their own, fuller lines.
-  if (event.grant_id.empty()) return;
+  if (event.grant_id.empty()) return LogAgentEvent(event);
   std::string line =
       absl::StrCat("grant ", event.grant_id, " ", Verb(event.kind), " by ", event.actor, ": ",
                    Join(event.sources), " to ", Join(event.ports));
@@ -79,14 +96,21 @@ void LogEvent(const AuditEvent& event) {
        {"POSTERN_REQUESTOR", event.requestor}});
 }
 
-std::string StatusLine(const Config& config, size_t live_grants,
-                       const std::optional<absl::Time>& next_end) {
-  const bool enforce = config.mode == Mode::kEnforce;
-  std::string line = absl::StrCat(
-      enforce ? "enforce: " : "observe: ", absl::StrJoin(config.limits.guarded_ports, ", "),
-      enforce ? " closed; " : " watched, nothing is dropped; ", live_grants,
-      live_grants == 1 ? " live grant" : " live grants");
-  if (next_end) absl::StrAppend(&line, ", next end ", Seconds(*next_end));
+std::string StatusLine(const std::vector<uint16_t>& ports, const Gatekeeper& gatekeeper) {
+  const bool enforce = gatekeeper.enforces();
+  const size_t live_grants = gatekeeper.live_grants();
+  std::string line = absl::StrCat(enforce ? "enforce: " : "observe: ", absl::StrJoin(ports, ", "),
+                                  enforce ? " closed; " : " watched, nothing is dropped; ",
+                                  live_grants, live_grants == 1 ? " live grant" : " live grants");
+  if (const auto next_end = gatekeeper.NextEnd()) {
+    absl::StrAppend(&line, ", next end ", Seconds(*next_end));
+  }
+  const Standing& standing = gatekeeper.standing();
+  if (standing.lockdown) absl::StrAppend(&line, "; LOCKED DOWN");
+  if (standing.armed && standing.armed->confirm_by) {
+    absl::StrAppend(&line, "; observes again at ", Seconds(standing.armed->confirm_by->wall),
+                    " unless confirmed");
+  }
   return line;
 }
 

@@ -3,12 +3,11 @@
 #ifndef POSTERN_AGENT_APP_JOURNAL_H_
 #define POSTERN_AGENT_APP_JOURNAL_H_
 
-#include <cstddef>
-#include <optional>
+#include <cstdint>
 #include <string>
+#include <vector>
 
-#include "absl/time/time.h"
-#include "agent/config/config.h"
+#include "agent/enforcer/gatekeeper.h"
 #include "agent/grants/audit.h"
 
 namespace postern {
@@ -19,8 +18,7 @@ void LogEvent(const AuditEvent& event);
 
 // "enforce: 22, 3389, 5985, 5986 closed; 2 live grants, next end
 // 2026-01-02T15:04:05+00:00"
-std::string StatusLine(const Config& config, size_t live_grants,
-                       const std::optional<absl::Time>& next_end);
+std::string StatusLine(const std::vector<uint16_t>& ports, const Gatekeeper& gatekeeper);
 
 }  // namespace postern
 

@@ -123,8 +123,9 @@ class Gatekeeper {
   Gatekeeper& operator=(const Gatekeeper&) = delete;
 
   // Reads the ledger and replaces the table in one batch. The gate is closed,
-  // and open for the live grants, when this returns OK.
-  absl::Status Start();
+  // and open for the live grants, when this returns OK. `ledger_replaced` says
+  // why the store begins anew, for the audit; empty where it does not.
+  absl::Status Start(absl::string_view ledger_replaced = "");
 
   // Records that the agent stops. The gate and the live grants stay as they
   // are.

@@ -43,7 +43,7 @@ absl::Status CloseGate(Firewall& firewall, Sessions& sessions, const GateOptions
   return firewall.Commit(BuildTable(gate, {}, older));
 }
 
-absl::Status Gatekeeper::Start() {
+absl::Status Gatekeeper::Start(absl::string_view ledger_replaced) {
   const Now now = with_.clock.Read();
   started_ = now.wall;
   usage_read_at_ = now.boot;
@@ -60,6 +60,11 @@ absl::Status Gatekeeper::Start() {
   compared_at_ = now;
   std::vector<Write> writes;
   RestoreStanding(state->standing, now, writes);
+  if (!ledger_replaced.empty()) {
+    Write write;
+    write.audit = AgentEvent(AuditKind::kLedgerReplaced, kAgentActor, ledger_replaced, now.wall);
+    writes.push_back(std::move(write));
+  }
 
   POSTERN_ASSIGN_OR_RETURN(std::vector<Flow> older, OlderFlowsAtStart());
   std::vector<EndedGrant> ended;

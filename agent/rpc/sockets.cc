@@ -140,11 +140,6 @@ absl::Status PrepareTcp(int fd, const Address& address, uint16_t port) {
 
 }  // namespace
 
-void Fd::Reset(int fd) {
-  if (fd_ >= 0) close(fd_);
-  fd_ = fd;
-}
-
 absl::StatusOr<LocalListener> LocalListener::Listen(const std::string& path,
                                                     const std::string& group) {
   constexpr size_t kMaxPath = sizeof(sockaddr_un::sun_path) - 1;

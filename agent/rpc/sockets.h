@@ -11,29 +11,10 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "common/fd.h"
 #include "common/prefix.h"
 
 namespace postern {
-
-// Owns a file descriptor; -1 is none.
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(other.Release()) {}
-  Fd& operator=(Fd&& other) noexcept {
-    Reset(other.Release());
-    return *this;
-  }
-  ~Fd() { Reset(); }
-
-  int get() const { return fd_; }
-  int Release() { return std::exchange(fd_, -1); }
-  void Reset(int fd = -1);
-
- private:
-  int fd_ = -1;
-};
 
 // A listening Unix socket; its file goes with it.
 class LocalListener {

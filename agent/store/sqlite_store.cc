@@ -138,6 +138,16 @@ absl::StatusOr<std::vector<Row>> ReadAll(SqliteStatement& statement, Read read) 
   }
 }
 
+// Damage that is found only when a grant is wanted would be found too late.
+absl::Status CheckSound(SqliteDatabase& database, const std::string& path) {
+  POSTERN_ASSIGN_OR_RETURN(SqliteStatement check, database.Prepare("PRAGMA quick_check(1)"));
+  POSTERN_ASSIGN_OR_RETURN(const bool answered, check.Step());
+  const std::string answer = answered ? check.Text(0) : "no answer";
+  check.Reset();
+  if (answer == "ok") return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(path, " is damaged: ", answer));
+}
+
 int64_t Limit(size_t limit) { return static_cast<int64_t>(std::min<size_t>(limit, INT64_MAX)); }
 
 }  // namespace
@@ -224,6 +234,7 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
         absl::StrCat(path, " has schema version ", version, "; this posternd knows versions up to ",
                      kSchemaVersion, ". Install the posternd that wrote it, or a newer one"));
   }
+  POSTERN_RETURN_IF_ERROR(CheckSound(database, path));
   for (int64_t next = version; next < kSchemaVersion; ++next) {
     POSTERN_RETURN_IF_ERROR(
         Annotate(database.Execute(absl::StrCat("BEGIN IMMEDIATE;", kMigrations[next],

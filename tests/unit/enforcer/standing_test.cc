@@ -1,0 +1,180 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/enforcer/gatekeeper.h"
+#include "tests/unit/enforcer/gate.h"
+
+namespace postern {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class StandingTest : public GateTest {
+ protected:
+  // Where agent.yaml says observe.
+  void Observe() {
+    options_.gate.enforce = false;
+    firewall_.DeleteTable();
+    Restart();
+  }
+
+  bool Enforces() const {
+    for (const Rule& rule : firewall_.table()->rules) {
+      for (const Expression& expression : rule.expressions) {
+        if (std::holds_alternative<Drop>(expression)) return true;
+      }
+    }
+    return false;
+  }
+};
+
+TEST_F(StandingTest, ALockdownEndsAllGrantsAndRefusesNewOnes) {
+  ASSERT_TRUE(Create(1).ok());
+  ASSERT_TRUE(Create(2, "198.51.100.9", absl::Hours(1)).ok());
+  const absl::StatusOr<size_t> ended = gatekeeper_->LockDown("a break-in", "alice");
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_EQ(*ended, 2U);
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  EXPECT_FALSE(Admits("198.51.100.9"));
+  EXPECT_EQ(gatekeeper_->Get(Id(1))->state, GrantState::kRevoked);
+  const absl::Status refused = Create(3).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("a break-in"));
+  EXPECT_THAT(Kinds(), Contains(AuditKind::kLockedDown));
+}
+
+TEST_F(StandingTest, ALockdownOutlivesTheDaemonUntilItIsLifted) {
+  ASSERT_TRUE(gatekeeper_->LockDown("", "alice").ok());
+  Restart();
+  EXPECT_FALSE(Create(1).ok());
+  EXPECT_EQ(gatekeeper_->Status()->standing.lockdown->actor, "alice");
+  ASSERT_TRUE(gatekeeper_->LiftLockdown("bob").ok());
+  EXPECT_TRUE(Create(1).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(gatekeeper_->LiftLockdown("bob")));
+}
+
+TEST_F(StandingTest, ALockdownDoesNotWaitForTheDisk) {
+  ASSERT_TRUE(Create(1).ok());
+  store_.FailCommits(absl::ResourceExhaustedError("the disk is full"));
+  ASSERT_TRUE(gatekeeper_->LockDown("", "alice").ok());
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  EXPECT_FALSE(Create(2).ok());
+  EXPECT_THAT(gatekeeper_->Status()->warnings, SizeIs(1));
+  store_.FailCommits(absl::OkStatus());
+  Pass(absl::Seconds(1));
+  EXPECT_THAT(gatekeeper_->Status()->warnings, IsEmpty());
+  Restart();
+  EXPECT_TRUE(gatekeeper_->Status()->standing.lockdown.has_value());
+  EXPECT_EQ(gatekeeper_->Get(Id(1))->state, GrantState::kRevoked);
+}
+
+TEST_F(StandingTest, ARevokeDoesNotWaitForTheDiskButAGrantDoes) {
+  ASSERT_TRUE(Create(1).ok());
+  store_.FailCommits(absl::ResourceExhaustedError("the disk is full"));
+  const auto answers = DoAll({CreateGrant{Request(2)}, RevokeGrant{Id(1), false, "over"}});
+  EXPECT_TRUE(absl::IsResourceExhausted(answers[0].status())) << answers[0].status();
+  ASSERT_TRUE(answers[1].ok()) << answers[1].status();
+  EXPECT_EQ(answers[1]->state, GrantState::kRevoked);
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  EXPECT_EQ(gatekeeper_->Get(Id(1))->state, GrantState::kRevoked);
+  EXPECT_THAT(*gatekeeper_->List(0, 10, /*include_ended=*/false), IsEmpty());
+  store_.FailCommits(absl::OkStatus());
+  Pass(absl::Seconds(1));
+  EXPECT_EQ(store_.grants().at(Id(1)).state, GrantState::kRevoked);
+  EXPECT_EQ(store_.audit().back().kind, AuditKind::kGrantRevoked);
+}
+
+TEST_F(StandingTest, AnArmedGateGoesBackToObserveWithoutAConfirmation) {
+  Observe();
+  EXPECT_FALSE(Enforces());
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  EXPECT_TRUE(Enforces());
+  EXPECT_EQ(gatekeeper_->NextAlarm(), clock_.Read().boot + absl::Minutes(10));
+  Pass(absl::Minutes(10));
+  EXPECT_FALSE(Enforces());
+  EXPECT_EQ(store_.audit().back().kind, AuditKind::kDisarmed);
+  EXPECT_TRUE(absl::IsFailedPrecondition(gatekeeper_->Confirm("alice")));
+}
+
+TEST_F(StandingTest, AConfirmedGateStaysArmed) {
+  Observe();
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  ASSERT_TRUE(gatekeeper_->Confirm("alice").ok());
+  Pass(absl::Hours(1));
+  EXPECT_TRUE(Enforces());
+  Restart();
+  EXPECT_TRUE(Enforces());
+  ASSERT_TRUE(gatekeeper_->Disarm("alice").ok());
+  EXPECT_FALSE(Enforces());
+  Restart();
+  EXPECT_FALSE(Enforces());
+}
+
+TEST_F(StandingTest, AnArmedGateGoesBackAfterACrashAsWell) {
+  Observe();
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  clock_.Advance(absl::Minutes(4));
+  Restart();
+  EXPECT_TRUE(Enforces());
+  Pass(absl::Minutes(6));
+  EXPECT_FALSE(Enforces());
+
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  clock_.Advance(absl::Minutes(11));
+  Restart();
+  EXPECT_FALSE(Enforces());
+}
+
+TEST_F(StandingTest, AnArmedGateGoesBackAfterARebootAsWell) {
+  Observe();
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  clock_.Reboot(clock_.Read().wall + absl::Minutes(1));
+  firewall_.DeleteTable();
+  Restart();
+  EXPECT_TRUE(Enforces());
+  Pass(absl::Minutes(9));
+  EXPECT_FALSE(Enforces());
+}
+
+TEST_F(StandingTest, AWrongClockAfterARebootDoesNotLengthenTheTimeToConfirm) {
+  Observe();
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  clock_.Reboot(clock_.Read().wall - absl::Hours(24 * 365));
+  firewall_.DeleteTable();
+  Restart();
+  Pass(absl::Minutes(10));
+  EXPECT_FALSE(Enforces());
+}
+
+TEST_F(StandingTest, ThereIsNothingToArmWhereTheFileSaysEnforce) {
+  EXPECT_TRUE(absl::IsFailedPrecondition(gatekeeper_->Arm(absl::Minutes(1), "alice").status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(gatekeeper_->Confirm("alice")));
+  EXPECT_TRUE(absl::IsFailedPrecondition(gatekeeper_->Disarm("alice")));
+}
+
+TEST_F(StandingTest, ArmingSaysWhoCouldNotComeBack) {
+  Observe();
+  ASSERT_TRUE(Create(1).ok());
+  sessions_.live = {{A("203.0.113.7"), 50000, A("192.0.2.1"), 22},
+                    {A("198.51.100.9"), 50001, A("192.0.2.1"), 22}};
+  const auto exposed = gatekeeper_->Arm(absl::Minutes(10), "alice");
+  ASSERT_TRUE(exposed.ok()) << exposed.status();
+  ASSERT_THAT(*exposed, SizeIs(1));
+  EXPECT_EQ(exposed->front().remote, A("198.51.100.9"));
+}
+
+TEST_F(StandingTest, AnArmingThatTheKernelRefusesDoesNotStand) {
+  Observe();
+  firewall_.FailCommits(absl::UnavailableError("busy"));
+  EXPECT_FALSE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  firewall_.FailCommits(absl::OkStatus());
+  EXPECT_FALSE(gatekeeper_->standing().armed.has_value());
+  Restart();
+  EXPECT_FALSE(Enforces());
+}
+
+}  // namespace
+}  // namespace postern
