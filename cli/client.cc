@@ -87,6 +87,22 @@ class GrpcClient final : public AgentClient {
       const v1::ListAuditEventsRequest& request) override {
     return Call<v1::ListAuditEventsResponse>(&v1::AgentService::Stub::ListAuditEvents, request);
   }
+  absl::StatusOr<v1::LockdownResponse> Lockdown(const v1::LockdownRequest& request) override {
+    return Call<v1::LockdownResponse>(&v1::AgentService::Stub::Lockdown, request);
+  }
+  absl::StatusOr<v1::LiftLockdownResponse> LiftLockdown() override {
+    return Call<v1::LiftLockdownResponse>(&v1::AgentService::Stub::LiftLockdown,
+                                          v1::LiftLockdownRequest());
+  }
+  absl::StatusOr<v1::ArmResponse> Arm(const v1::ArmRequest& request) override {
+    return Call<v1::ArmResponse>(&v1::AgentService::Stub::Arm, request);
+  }
+  absl::StatusOr<v1::ConfirmResponse> Confirm() override {
+    return Call<v1::ConfirmResponse>(&v1::AgentService::Stub::Confirm, v1::ConfirmRequest());
+  }
+  absl::StatusOr<v1::DisarmResponse> Disarm() override {
+    return Call<v1::DisarmResponse>(&v1::AgentService::Stub::Disarm, v1::DisarmRequest());
+  }
 
   absl::Status Watch(const v1::WatchEventsRequest& request, int stop_fd,
                      const std::function<bool(const v1::AuditEvent&)>& take) override {

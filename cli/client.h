@@ -31,6 +31,11 @@ class AgentClient {
   virtual absl::StatusOr<v1::GetStatusResponse> GetStatus() = 0;
   virtual absl::StatusOr<v1::ListAuditEventsResponse> ListAudit(
       const v1::ListAuditEventsRequest& request) = 0;
+  virtual absl::StatusOr<v1::LockdownResponse> Lockdown(const v1::LockdownRequest& request) = 0;
+  virtual absl::StatusOr<v1::LiftLockdownResponse> LiftLockdown() = 0;
+  virtual absl::StatusOr<v1::ArmResponse> Arm(const v1::ArmRequest& request) = 0;
+  virtual absl::StatusOr<v1::ConfirmResponse> Confirm() = 0;
+  virtual absl::StatusOr<v1::DisarmResponse> Disarm() = 0;
 
   // Hands each event to `take` until that returns false or `stop_fd` (-1 for
   // none) becomes readable: both end well. Otherwise why the stream ended.

@@ -79,6 +79,19 @@ struct AuditCommand {
   std::optional<absl::Time> since;
 };
 
+struct LockdownCommand {
+  bool lift = false;
+  std::string reason;
+};
+
+struct ArmCommand {
+  absl::Duration confirm_within;
+};
+
+struct ConfirmCommand {};
+
+struct DisarmCommand {};
+
 struct PkiInitCommand {
   std::string directory;
 };
@@ -94,9 +107,10 @@ struct PkiIssueCommand {
   int days = 0;
 };
 
-using Command = std::variant<StatusCommand, GrantCommand, GrantsCommand, ExtendCommand, MoveCommand,
-                             RevokeCommand, CheckCommand, WatchCommand, AuditCommand,
-                             PkiInitCommand, PkiIssueCommand>;
+using Command =
+    std::variant<StatusCommand, GrantCommand, GrantsCommand, ExtendCommand, MoveCommand,
+                 RevokeCommand, CheckCommand, WatchCommand, AuditCommand, LockdownCommand,
+                 ArmCommand, ConfirmCommand, DisarmCommand, PkiInitCommand, PkiIssueCommand>;
 
 struct Invocation {
   Format format = Format::kTable;

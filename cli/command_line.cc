@@ -198,6 +198,7 @@ std::variant<Invocation, Finished> ParseCommandLine(int argc, const char* const*
   std::vector<Verb> verbs;
   AddReadingVerbs(app, options.audit_format, verbs);
   AddAccessVerbs(app, verbs);
+  AddStandingVerbs(app, verbs);
   AddPkiVerbs(app, verbs);
 
   try {

@@ -140,6 +140,14 @@ std::string DescribeGrants(const std::vector<v1::Grant>& grants, const Reader& r
   return RenderTable(columns, rows, reader.width);
 }
 
+// To the millisecond: the way of the request is in it.
+std::string DescribeSkew(absl::Duration skew) {
+  const absl::Duration size = absl::Trunc(absl::AbsDuration(skew), absl::Milliseconds(1));
+  if (size == absl::ZeroDuration()) return "as the last caller's";
+  return absl::StrCat(absl::FormatDuration(size),
+                      skew < absl::ZeroDuration() ? " behind" : " ahead of", " the last caller's");
+}
+
 std::string DescribeStatus(const v1::GetStatusResponse& status, const Reader& reader) {
   // The agent's clock is the one its times were read from.
   Reader at_agent = reader;
@@ -151,16 +159,45 @@ std::string DescribeStatus(const v1::GetStatusResponse& status, const Reader& re
   Block block;
   block.Add("mode", observing ? Coloured("observe (nothing is dropped)", kYellow, reader)
                               : Coloured(Printable(status.mode()), kGreen, reader));
+  if (status.has_lockdown()) {
+    block.Add("LOCKED DOWN", absl::StrCat("by ", Printable(status.lockdown().actor()), " since ",
+                                          LongTime(status.lockdown().since(), at_agent),
+                                          status.lockdown().reason().empty() ? "" : ": ",
+                                          Printable(status.lockdown().reason())));
+  }
+  if (status.has_armed()) {
+    block.Add("armed", absl::StrCat("by ", Printable(status.armed().actor()), " since ",
+                                    LongTime(status.armed().since(), at_agent)));
+    block.Add("observes again", status.armed().has_confirm_by()
+                                    ? absl::StrCat(LongTime(status.armed().confirm_by(), at_agent),
+                                                   ", unless posternctl confirm comes before")
+                                    : "once it is disarmed");
+  }
   block.Add("guarded ports",
             absl::StrCat(absl::StrJoin(status.guarded_ports(), ", "), " (TCP and UDP)"));
   block.Add("always allowed", or_else(JoinPrintable(status.always_allow()), "nobody"));
   block.Add("live grants",
             absl::StrCat(status.live_grants(), " of at most ", status.max_live_grants()));
+  if (status.withheld_grants() > 0) {
+    block.Add("withheld", absl::StrCat(Count(status.withheld_grants(), "grant"), " of before the ",
+                                       "reboot: ", Printable(status.withheld_reason())));
+  }
   block.Add("next end", status.has_next_end() ? LongTime(status.next_end(), at_agent) : "none");
   block.Add("longest grant", DurationText(FromProto(status.max_duration())));
   block.Add(observing ? "would be dropped" : "dropped",
             absl::StrCat(Count(status.dropped_packets(), "packet"), ", ",
                          Count(status.dropped_bytes(), "byte")));
+  block.Add("table", status.table_protected() ? "protected from other programs"
+                                              : "watched; this kernel cannot protect it");
+  const v1::RepairState& repairs = status.repairs();
+  block.Add("repaired", repairs.count() == 0
+                            ? std::string("never")
+                            : absl::StrCat(Count(repairs.count(), "time"), ", last ",
+                                           LongTime(repairs.last(), at_agent), ": ",
+                                           Printable(repairs.last_detail())));
+  if (status.has_clock_skew()) {
+    block.Add("clock", DescribeSkew(FromProto(status.clock_skew())));
+  }
   block.Add("started", LongTime(status.started(), at_agent));
   block.Add("listens on", or_else(Printable(status.listen_address()), "the local socket only"));
   block.Add("your address", or_else(Printable(status.caller_address()), "the local socket"));

@@ -28,6 +28,7 @@ struct Verb {
 // as long as the builders.
 void AddAccessVerbs(CLI::App& app, std::vector<Verb>& verbs);
 void AddReadingVerbs(CLI::App& app, std::string& audit_format, std::vector<Verb>& verbs);
+void AddStandingVerbs(CLI::App& app, std::vector<Verb>& verbs);
 void AddPkiVerbs(CLI::App& app, std::vector<Verb>& verbs);
 
 // A subcommand with the manners all of ours share.

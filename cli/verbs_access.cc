@@ -47,7 +47,8 @@ int ShowGrant(const absl::StatusOr<v1::Grant>& grant, Session& session) {
   return printed.ok() ? kExitDone : session.Fail(printed);
 }
 
-v1::CreateGrantRequest RequestFor(const GrantCommand& command, const std::vector<Prefix>& sources) {
+v1::CreateGrantRequest RequestFor(const GrantCommand& command, const std::vector<Prefix>& sources,
+                                  absl::Time now) {
   v1::CreateGrantRequest request;
   request.set_id(command.id);
   SetSources(sources, request);
@@ -57,6 +58,7 @@ v1::CreateGrantRequest RequestFor(const GrantCommand& command, const std::vector
   request.set_requestor(command.requestor);
   request.set_justification(command.justification);
   request.set_on_expiry(command.on_expiry);
+  *request.mutable_sent_at() = ToProto(now);
   return request;
 }
 
@@ -97,7 +99,7 @@ int Do(const GrantCommand& command, Session& session) {
   if (!sources.ok()) return session.Fail(sources.status());
   const auto agent = session.Connect();
   if (!agent.ok()) return session.Fail(agent.status());
-  const v1::CreateGrantRequest request = RequestFor(command, *sources);
+  const v1::CreateGrantRequest request = RequestFor(command, *sources, session.environment().now());
   absl::StatusOr<v1::Grant> grant = (*agent)->Create(request);
   // The id makes the repeat harmless, whether or not the first one arrived.
   if (absl::IsUnavailable(grant.status())) grant = (*agent)->Create(request);

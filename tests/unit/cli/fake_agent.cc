@@ -93,6 +93,27 @@ class Fake final : public FakeAgent, public v1::AgentService::Service {
     page.set_next_page_token(Page(answers_.events, request->page_token(), *page.mutable_events()));
     return Answer("ListAuditEvents", *request, page, reply);
   }
+  grpc::Status Lockdown(grpc::ServerContext* /*context*/, const v1::LockdownRequest* request,
+                        v1::LockdownResponse* reply) override {
+    return Answer("Lockdown", *request, answers_.lockdown, reply);
+  }
+  grpc::Status LiftLockdown(grpc::ServerContext* /*context*/,
+                            const v1::LiftLockdownRequest* request,
+                            v1::LiftLockdownResponse* reply) override {
+    return Answer("LiftLockdown", *request, v1::LiftLockdownResponse(), reply);
+  }
+  grpc::Status Arm(grpc::ServerContext* /*context*/, const v1::ArmRequest* request,
+                   v1::ArmResponse* reply) override {
+    return Answer("Arm", *request, answers_.arm, reply);
+  }
+  grpc::Status Confirm(grpc::ServerContext* /*context*/, const v1::ConfirmRequest* request,
+                       v1::ConfirmResponse* reply) override {
+    return Answer("Confirm", *request, answers_.confirm, reply);
+  }
+  grpc::Status Disarm(grpc::ServerContext* /*context*/, const v1::DisarmRequest* request,
+                      v1::DisarmResponse* reply) override {
+    return Answer("Disarm", *request, v1::DisarmResponse(), reply);
+  }
   grpc::Status WatchEvents(grpc::ServerContext* context, const v1::WatchEventsRequest* request,
                            grpc::ServerWriter<v1::AuditEvent>* writer) override {
     const Answers::Watch* watch = NextWatch(*request);

@@ -28,6 +28,9 @@ struct Answers {
   std::vector<std::string> unknown_ids;
   v1::GetStatusResponse status;
   v1::CheckAccessResponse check;
+  v1::LockdownResponse lockdown;
+  v1::ArmResponse arm;
+  v1::ConfirmResponse confirm;
   std::vector<v1::AuditEvent> events;
   // Grants and events on a page.
   int page_size = 2;

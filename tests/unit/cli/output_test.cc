@@ -230,6 +230,8 @@ TEST_F(DescribeTest, Status) {
       "  next end         2024-05-01 14:12:00 +02 (2024-05-01T14:12:00+02:00), 12m left\n"
       "  longest grant    3h\n"
       "  dropped          1 packet, 60 bytes\n"
+      "  table            watched; this kernel cannot protect it\n"
+      "  repaired         never\n"
       "  started          2024-04-29 12:00:00 +02 (2024-04-29T12:00:00+02:00), 2d2h ago\n"
       "  listens on       [::]:7443\n"
       "  your address     the local socket\n"

@@ -31,7 +31,7 @@ TEST_F(ToolTest, GrantSendsWhatWasAskedAndShowsWhatCameOfIt) {
                   "\" source_prefixes: \"203.0.113.7/32\" ports { number: 22 protocol: TCP } ports "
                   "{ number: 53 protocol: UDP } duration { seconds: 3600 } not_after { seconds: "
                   "1714577400 } requestor: \"alice\" justification: \"deploy 142\" on_expiry: "
-                  "RESET")));
+                  "RESET sent_at { seconds: 1714564800 }")));
 }
 
 TEST_F(ToolTest, GrantMakesANewIdEachTime) {
