@@ -56,10 +56,19 @@ inline replace_table() {
   table = true; owned = OWNS_TABLE;
   k_end[0] = TIMEOUT(WANTED(0, now)); k_end[1] = TIMEOUT(WANTED(1, now));
   bare = other_boot; doubt[0] = false; doubt[1] = false;
-  leaving[0] = d_state[0] == Revoked; leaving[1] = d_state[1] == Revoked
+  leaving[0] = d_state[0] == Revoked || waiting[0] == Revoked;
+  leaving[1] = d_state[1] == Revoked || waiting[1] == Revoked
 }
 
+/* What the disk has refused is written later. */
+inline keep(i, change, deadline) {
+  waiting[i] = change; w_deadline[i] = deadline
+}
+
+#define FORGETS(g) (waiting[g] != Nothing && told[g] == REVOKED_ACK)
 inline lose_memory() {
+  told[0] = (FORGETS(0) -> 0 : told[0]); told[1] = (FORGETS(1) -> 0 : told[1]);
+  keep(0, Nothing, 0); keep(1, Nothing, 0);
   up = false; idle = false; owned = false;
   m_end[0] = 0; m_end[1] = 0; i_end[0] = 0; i_end[1] = 0;
   resync = false; retry = false; heard = false;
@@ -100,13 +109,29 @@ inline restore(i) {
 
 inline expire(i) {
   if
-  :: m_end[i] && m_end[i] <= at -> m_end[i] = 0; d_state[i] = Expired; forget_past(i)
+  :: m_end[i] && m_end[i] <= at -> keep(i, Expired, m_end[i]); m_end[i] = 0
+  :: else
+  fi
+}
+
+/* Gatekeeper::Commit: what waits is written before what is new. */
+inline write_waiting(i) {
+  if
+  :: waiting[i] != Nothing ->
+     if
+     :: waiting[i] != TakenBack -> d_state[i] = waiting[i]
+     :: waiting[i] == TakenBack -> d_state[i] = (w_deadline[i] -> Active : Nothing)
+     fi;
+     d_end[i] = w_deadline[i]; d_deadline[i] = w_deadline[i];
+     waiting[i] = Nothing; w_deadline[i] = 0;
+     forget_past(i)
   :: else
   fi
 }
 
 /* The change of one grant that a command has decided, made durable. */
 inline record_change() {
+  write_waiting(0); write_waiting(1);
   if
   :: !before -> d_state[g] = Active; d_end[g] = after; d_deadline[g] = after
   :: before && after ->
@@ -115,13 +140,9 @@ inline record_change() {
   fi
 }
 
+/* Gatekeeper::TakeBack; the ledger has what was before. */
 inline take_back() {
-  if
-  :: !before -> d_state[g] = Nothing; d_end[g] = 0; d_deadline[g] = 0
-  :: before && after ->
-     d_end[g] = d_end[g] + before - after; d_deadline[g] = before
-  :: !after -> d_state[g] = Active
-  fi
+  keep(g, TakenBack, before); write_waiting(0); write_waiting(1)
 }
 
 inline acknowledge() {
@@ -161,17 +182,23 @@ inline rebuild_or_retry() {
 
 /* Nothing is asked of a daemon that has not restored its ledger. */
 #ifdef MENDED
-#define TAKES_COMMANDS (!other_boot && (retry || !DUE) && !resync)
+#define TAKES_COMMANDS (!other_boot && !DUE && !resync)
 #else
-#define TAKES_COMMANDS (!other_boot && (retry || !DUE))
+#define TAKES_COMMANDS (!other_boot && !DUE)
 #endif
 
 /* What the controller would be told of a grant now. */
-#define ANSWER(g) (d_state[g] == Revoked && !m_end[g] -> REVOKED_ACK : m_end[g])
+#ifdef MENDED
+#define IS_REVOKED(g) (waiting[g] == Nothing && d_state[g] == Revoked)
+#else
+#define IS_REVOKED(g) (waiting[g] == Revoked || waiting[g] == Nothing && d_state[g] == Revoked)
+#endif
+#define ANSWER(g) (IS_REVOKED(g) && !m_end[g] -> REVOKED_ACK : m_end[g])
 #define KNOWS_LESS(g) (now < d_end[g] && ANSWER(g) && ANSWER(g) != told[g])
 
 /* The ids are alike: the first to be created is 0. */
-#define IS_NEXT(g) (d_state[g] == Nothing && (!(g) || d_state[0] != Nothing))
+#define UNKNOWN(g) (d_state[g] == Nothing || waiting[g] == TakenBack && !m_end[g])
+#define IS_NEXT(g) (UNKNOWN(g) && (!(g) || d_state[0] != Nothing))
 
 /* A command touches its own key alone. */
 #ifdef BUG_FORGET_OTHER_CLAIM
@@ -236,7 +263,7 @@ end_loop:
   :: atomic { heard -> idle = false; heard = false; goto repair }
 #endif
   /* Gatekeeper::OnAlarm; after a failure it rings later. */
-  :: atomic { DUE && !retry -> idle = false; at = now; goto record_ends }
+  :: atomic { DUE -> idle = false; at = now; goto record_ends }
   :: atomic { retry -> idle = false; retry = false; at = now; goto try_again }
   /* Gatekeeper::Execute: decide. */
   :: atomic {
@@ -266,7 +293,9 @@ end_loop:
   /* Gatekeeper::Record: one transaction, or none where the disk refuses. */
   if
   :: d_step { true -> record_change() }
-  :: atomic { true -> m_end[g] = before; goto loop }
+  :: atomic { after -> m_end[g] = before; goto loop }
+  /* Gatekeeper::KeepWithdrawals: it must not wait for the disk. */
+  :: d_step { !after -> keep(g, Revoked, before); leaving[g] = true; retry = true }
   OR_CRASH
   fi;
   /* Gatekeeper::Program. */
@@ -284,7 +313,12 @@ end_loop:
   fi;
   /* Answer. */
   if
+#ifdef MENDED
+  :: atomic { waiting[g] != Nothing -> goto loop }
+  :: atomic { waiting[g] == Nothing -> check_answer(); acknowledge(); goto loop }
+#else
   :: atomic { true -> check_answer(); acknowledge(); goto loop }
+#endif
   OR_CRASH
   fi;
 
@@ -296,12 +330,14 @@ refused:
   fi;
   if
   :: atomic { true -> take_back(); leaving[g] = false; goto loop }
+  :: atomic { true -> keep(g, TakenBack, before); retry = true; goto loop }
   OR_CRASH
   fi;
 #else
   /* Gatekeeper::TakeBack, the refusal's answer, Gatekeeper::Resync. */
   if
   :: d_step { true -> take_back() }
+  :: d_step { true -> keep(g, TakenBack, before); retry = true }
   OR_CRASH
   fi;
 #endif
@@ -311,18 +347,24 @@ repair:
   OR_CRASH
   fi;
 
-  /* Gatekeeper::ExpireDue. */
+  /* Gatekeeper::RetryDue. */
 try_again:
   if
   :: atomic { !resync }
   :: atomic { resync -> rebuild_or_retry() }
   OR_CRASH
   fi;
+  if
+  :: d_step { true -> write_waiting(0); write_waiting(1) }
+  :: atomic { UNWRITTEN -> retry = true }
+  OR_CRASH
+  fi;
+  /* Gatekeeper::ExpireDue. */
 record_ends:
   if
   :: atomic { !DUE_AT(at) -> goto loop }
-  :: d_step { DUE_AT(at) -> expire(0); expire(1) }
-  :: atomic { DUE_AT(at) -> retry = true; goto loop }
+  :: d_step { DUE_AT(at) -> expire(0); expire(1); write_waiting(0); write_waiting(1) }
+  :: d_step { DUE_AT(at) -> expire(0); expire(1); retry = true }
   OR_CRASH
   fi;
   if

@@ -3,18 +3,28 @@
 #define ON(g, k) (KEY(g) == (k))
 #define DUE_AT(time) (m_end[0] && m_end[0] <= (time) || m_end[1] && m_end[1] <= (time))
 #define DUE DUE_AT(now)
+#define UNWRITTEN (waiting[0] != Nothing || waiting[1] != Nothing)
 /* Up, nothing to do but to wait, nothing known to be wrong. */
-#define SETTLED (up && idle && !resync && !heard && !other_boot)
+#define SETTLED (up && idle && !resync && !heard && !other_boot && !UNWRITTEN)
 
-/* The daemon takes a refused change back in the ledger before it rebuilds the
+/* The invariants make two exceptions, for what the daemon does today:
+ *
+ * IN_DOUBT: it takes a refused change back in the ledger before it rebuilds the
  * table. Where the kernel did the batch and only the acknowledgement was lost,
- * the key is in doubt until the rebuild. This is the one exception that the
- * invariants make; STRICT makes none, and fails. MENDED makes none either: it
- * rebuilds first, and takes no command before that has succeeded. */
+ * the key is in doubt until the rebuild.
+ *
+ * UNRECORDED: it acknowledges a revoke that the disk has refused to record, and
+ * records it later. A crash before that forgets the revoke, and so does the check.
+ *
+ * STRICT makes neither, and fails. MENDED makes neither and holds: it rebuilds
+ * first, taking no command before that has succeeded, and acknowledges a revoke,
+ * which is in force at once, only when it is recorded. */
 #if defined(STRICT) || defined(MENDED)
 #define IN_DOUBT(k) false
+#define UNRECORDED(g) false
 #else
 #define IN_DOUBT(k) doubt[k]
+#define UNRECORDED(g) (waiting[g] != Nothing)
 #endif
 
 #define LIVE(g) (d_state[g] == Active && now < d_end[g])
@@ -59,7 +69,7 @@
 #define I4_GRANT(g)                                                            \
   ((!told[g] || d_state[g] != Nothing) &&                                      \
    (d_state[g] != Expired || d_end[g] <= now) &&                               \
-   (d_state[g] == Revoked || told[g] != REVOKED_ACK) &&                        \
+   (d_state[g] == Revoked || told[g] != REVOKED_ACK || UNRECORDED(g)) &&       \
    (d_state[g] != Active || now < d_end[g] || !SETTLED || DUE))
 #define I4 (I4_KEY(0) && I4_KEY(1) && I4_GRANT(0) && I4_GRANT(1))
 

@@ -8,13 +8,12 @@
  * pass, another program may flush the ruleset, and the daemon may be killed or
  * the machine restarted.
  *
- * Switches: BUG_* plants a mistake that the check must find. STRICT and MENDED
- * are about batches whose acknowledgement is lost; see IN_DOUBT.
+ * Switches: BUG_* plants a mistake that the check must find. PERSIST: the kernel
+ * knows tables that are owned and persist. STRICT and MENDED: see invariants.pml.
  */
 
-#ifndef LAST
-#define LAST 3
-#endif
+/* Grants on two keys meet only through the daemon: they need less time. */
+#define LAST (same_key -> 3 : 2)
 
 #ifdef PERSIST
 #define OWNS_TABLE true
@@ -27,7 +26,8 @@
 /* What the controller was told of a grant: its end, or that it is revoked. */
 #define REVOKED_ACK 255
 
-mtype = { Nothing, Active, Expired, Revoked };
+/* A grant's state on the disk, or what waits to be written of it. */
+mtype = { Nothing, Active, Expired, Revoked, TakenBack };
 
 /* ---- The world ---------------------------------------------------------- */
 
@@ -71,6 +71,10 @@ byte m_end[2];
 byte i_end[2];
 /* Gatekeeper: the table may differ from the ledger, and is to be rebuilt. */
 bool resync;
+/* Changes that are in force and that the disk has refused to record. */
+mtype waiting[2] = Nothing;
+/* The deadline that waits with it; 0 where there is no grant to write. */
+byte w_deadline[2];
 /* Something failed and is not tried again yet. */
 bool retry;
 /* A notification waits: somebody changed the table. */
