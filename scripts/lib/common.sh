@@ -20,7 +20,7 @@ readonly BUILD_PACKAGES=(
   libabsl-dev libbenchmark-dev libcli11-dev libgmock-dev libgrpc++-dev libgtest-dev libmnl-dev
   libnftnl-dev libprotobuf-dev libsqlite3-dev libssl-dev libsystemd-dev libyaml-cpp-dev
   protobuf-compiler protobuf-compiler-grpc
-  conntrack iproute2 nftables python3 util-linux)
+  conntrack gcc iproute2 nftables python3 spin util-linux)
 
 if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
   BOLD=$'\e[1m' GREEN=$'\e[32m' RED=$'\e[1;31m' PLAIN=$'\e[0m'
