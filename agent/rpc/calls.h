@@ -187,9 +187,16 @@ struct ServingSide {
 absl::StatusOr<Caller> Authenticate(const ServingSide& side, const grpc::ServerContext& context,
                                     absl::string_view call, const std::optional<Role>& role);
 
-// Reads `bytes`; INVALID_ARGUMENT when they are not a `Request`.
+inline constexpr size_t kMaxRequestBytes = size_t{1} << 20;
+
+// Reads `bytes`; INVALID_ARGUMENT when they are not a `Request`, or too many.
 template <typename Request>
 absl::StatusOr<Request> Parse(grpc::ByteBuffer& bytes) {
+  if (bytes.Length() > kMaxRequestBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("the request has ", bytes.Length(),
+                                                   " bytes; at most ", kMaxRequestBytes,
+                                                   " are taken, far more than any of ours needs"));
+  }
   Request request;
   if (grpc::SerializationTraits<Request>::Deserialize(&bytes, &request).ok()) return request;
   return absl::InvalidArgumentError(

@@ -26,7 +26,9 @@ using Acceptor = grpc::experimental::ExternalConnectionAcceptor;
 // How long calls and connections may take to end before they are cut off.
 constexpr std::chrono::milliseconds kGoodbye{250};
 
-constexpr int kMaxRequestBytes = 1 << 20;
+// More than a request may have (kMaxRequestBytes), so that we can say so in our
+// own words; larger ones are refused by gRPC before they are read.
+constexpr int kMaxMessageBytes = 16 << 20;
 constexpr int kMaxMetadataBytes = 16 << 10;
 constexpr int kMaxStreamsPerConnection = 128;
 constexpr int kHandshakeMs = 10'000;
@@ -58,7 +60,7 @@ void SetBounds(grpc::ServerBuilder& builder) {
   grpc::ResourceQuota quota("postern");
   quota.Resize(kMemoryBytes).SetMaxThreads(kMaxReflectionThreads);
   builder.SetResourceQuota(quota)
-      .SetMaxReceiveMessageSize(kMaxRequestBytes)
+      .SetMaxReceiveMessageSize(kMaxMessageBytes)
       // A compressed message may grow a thousandfold.
       .SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false)
       .SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false)

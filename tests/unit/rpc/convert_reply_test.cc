@@ -32,6 +32,7 @@ TEST(Replies, AGrantIsToldWhole) {
       .boot_id = "not told",
       .end_cause = "revoked by local",
       .usage = {.packets = 3, .bytes = 180, .first_used = start, .last_used = std::nullopt},
+      .clock_skew = -absl::Seconds(2),
   };
   v1::Grant expected;
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
@@ -45,7 +46,8 @@ TEST(Replies, AGrantIsToldWhole) {
          start_time { seconds: 1000 }
          end_time { seconds: 1001 nanos: 500000000 }
          end_cause: "revoked by local" created_by: "local"
-         usage { packets: 3 bytes: 180 first_used { seconds: 1000 } })",
+         usage { packets: 3 bytes: 180 first_used { seconds: 1000 } }
+         clock_skew { seconds: -2 })",
       &expected));
   EXPECT_EQ(ToProto(grant).DebugString(), expected.DebugString());
 }

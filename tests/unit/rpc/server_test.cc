@@ -212,13 +212,16 @@ TEST_F(ServerTest, ARefusalOfTheKernelIsUnavailableAndLeavesNothing) {
   EXPECT_EQ(stub->GetGrant(NewContext().get(), get, &grant).error_code(), grpc::NOT_FOUND);
 }
 
-TEST_F(ServerTest, AHugeRequestIsRefusedUnread) {
+TEST_F(ServerTest, AHugeRequestIsRefusedUnparsed) {
+  const auto stub = agent_.RemoteStub(absl::StrCat("URI:", kControllerSan));
   v1::CreateGrantRequest request = NewGrant();
   request.set_justification(std::string(10'000'000, 'x'));
   const size_t before = agent_.EventCount();
-  EXPECT_EQ(
-      Create(*agent_.RemoteStub(absl::StrCat("URI:", kControllerSan)), request).status.error_code(),
-      grpc::RESOURCE_EXHAUSTED);
+  const grpc::Status status = Create(*stub, request).status;
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("at most 1048576"));
+  request.set_justification(std::string(20'000'000, 'x'));
+  EXPECT_EQ(Create(*stub, request).status.error_code(), grpc::RESOURCE_EXHAUSTED);
   EXPECT_EQ(agent_.EventCount(), before);
 }
 
