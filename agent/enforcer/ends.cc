@@ -66,6 +66,7 @@ void Gatekeeper::RecordTimeDue(const Now& now) {
   std::vector<Write> writes(1);
   writes.front().seen = now.wall;
   Report(Commit(writes), "recording the time");
+  AnnounceRecorded();
 }
 
 void Gatekeeper::ReadUsageDue(const Now& now) {
@@ -116,8 +117,7 @@ void Gatekeeper::ExpireDue(const Now& now) {
     Resync();
   }
   EndSessionsOf(changes);
-  if (!recorded.ok()) return;
-  for (const Change& change : changes) with_.announce(change.event);
+  AnnounceRecorded();
 }
 
 }  // namespace postern

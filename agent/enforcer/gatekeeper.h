@@ -220,10 +220,13 @@ class Gatekeeper {
   absl::StatusOr<Grant> FindAny(absl::string_view id);
 
   void Perform(Batch batch, const Now& now);
-  absl::Status Record(std::vector<Change>& changes);
+  absl::Status Record(const std::vector<Change>& changes);
   // Numbers the events of `writes` and makes them durable, after what waits in
-  // unrecorded_, which is announced. All or nothing.
+  // unrecorded_. All or nothing; the events wait in announcements_.
   absl::Status Commit(std::vector<Write>& writes);
+  // Once whoever asked has an answer: in the order of their numbers, by which a
+  // watcher resumes.
+  void AnnounceRecorded();
   // `changes` could not be recorded. Withdrawals stay, to be recorded later; the
   // others are refused and removed.
   void KeepWithdrawals(std::vector<Change>& changes, const absl::Status& why, const Now& now);
@@ -304,6 +307,7 @@ class Gatekeeper {
   // The kernel may hold something else than the ledger says.
   bool resync_wanted_ = false;
   Unrecorded unrecorded_;
+  std::vector<AuditEvent> announcements_;
   // When to try again what failed.
   std::optional<BootTime> retry_at_;
   Standing standing_;
