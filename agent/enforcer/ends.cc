@@ -91,7 +91,9 @@ void Gatekeeper::ReadUsage(const std::vector<std::string>& ids, const Now& now) 
 
 void Gatekeeper::ExpireDue(const Now& now) {
   std::vector<Change> changes;
-  for (const std::string& id : ledger_.EndingBetween(BootTime(), now.boot)) {
+  // By a wall clock that was set ahead, an end may lie before the boot.
+  const BootTime ever(-absl::InfiniteDuration());
+  for (const std::string& id : ledger_.EndingBetween(ever, now.boot)) {
     const Grant* before = ledger_.Find(id);
     Change change{.before = *before, .after = Expired(*before), .event = {}, .reply = {}};
     change.after.usage = usage_.LastReading(*before);
