@@ -64,12 +64,18 @@ absl::Status Gatekeeper::Commit(std::vector<Write>& writes) {
   for (Write& write : writes) {
     if (write.audit) write.audit->number = ++number;
   }
+  // While grants wait for a clock to be trusted, the time that it tells must not
+  // become what it is judged by at the next start.
+  const Now now = with_.clock.Read();
+  if (!writes.empty() && (withheld_.empty() || WhyClockIsNotTrusted(now).empty())) {
+    writes.back().seen = now.wall;
+  }
   if (absl::Status status = with_.store.Commit(writes); !status.ok()) {
     writes.erase(writes.begin(), writes.begin() + waiting);
     return status;
   }
   audit_number_ = number;
-  recorded_at_ = with_.clock.Read().boot;
+  recorded_at_ = now.boot;
   unrecorded_.Clear();
   for (Write& write : writes) {
     if (write.audit) announcements_.push_back(*std::move(write.audit));
