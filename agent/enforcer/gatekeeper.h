@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -290,6 +291,8 @@ class Gatekeeper {
   GatekeeperOptions options_;
   Collaborators with_;
   Ledger ledger_;
+  // Ended by the batch that is being decided; the store still has them as live.
+  std::map<std::string, Grant, std::less<>> just_ended_;
   Programmer programmer_;
   std::set<Flow> older_;
   // What the tables before the standing one counted as dropped.

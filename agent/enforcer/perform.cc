@@ -29,6 +29,7 @@ void Gatekeeper::PutBackInLedger(const Change& change) {
 
 void Gatekeeper::Perform(Batch batch, const Now& now) {
   std::vector<Change>& changes = batch.changes;
+  just_ended_.clear();
   const absl::Status recorded = Record(changes);
   if (!recorded.ok()) KeepWithdrawals(changes, recorded, now);
   Program(changes, now);
