@@ -31,7 +31,7 @@ std::optional<BootTime> Gatekeeper::NextAlarm() const {
     if (time) alarm = std::min(alarm.value_or(*time), *time);
   };
   at_latest(retry_at_);
-  at_latest(programmer_.NextPrune());
+  if (!resync_wanted_) at_latest(programmer_.NextPrune());
   if (!withheld_.empty()) at_latest(withheld_check_at_);
   if (standing_.armed && standing_.armed->confirm_by) {
     at_latest(standing_.armed->confirm_by->deadline);
@@ -54,11 +54,17 @@ void Gatekeeper::OnAlarm() {
   RestoreWithheld(now);
   ReadUsageDue(now);
   ExpireDue(now);
+  PruneSets(now);
+  RecordTimeDue(now);
+}
+
+void Gatekeeper::PruneSets(const Now& now) {
+  // The table that is wanted has no such sets.
+  if (resync_wanted_) return;
   if (absl::Status status = programmer_.Prune(now.boot); !status.ok()) {
     Report(status, "removing sets that are used no more");
     Resync();
   }
-  RecordTimeDue(now);
 }
 
 void Gatekeeper::RecordTimeDue(const Now& now) {

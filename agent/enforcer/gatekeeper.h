@@ -241,6 +241,7 @@ class Gatekeeper {
   void ExpireDue(const Now& now);
   void ReadUsage(const std::vector<std::string>& ids, const Now& now);
   void ReadUsageDue(const Now& now);
+  void PruneSets(const Now& now);
   // While grants live, the ledger learns the wall time once in a while.
   void RecordTimeDue(const Now& now);
   void EndSessions(const std::vector<EndedGrant>& ended);
