@@ -31,7 +31,7 @@ std::optional<BootTime> Gatekeeper::NextAlarm() const {
     if (time) alarm = std::min(alarm.value_or(*time), *time);
   };
   at_latest(retry_at_);
-  at_latest(programmer_.NextPrune());
+  if (!resync_wanted_) at_latest(programmer_.NextPrune());
   if (!withheld_.empty()) at_latest(withheld_check_at_);
   if (standing_.armed && standing_.armed->confirm_by) {
     at_latest(standing_.armed->confirm_by->deadline);
@@ -54,18 +54,24 @@ void Gatekeeper::OnAlarm() {
   RestoreWithheld(now);
   ReadUsageDue(now);
   ExpireDue(now);
+  PruneSets(now);
+  RecordTimeDue(now);
+}
+
+void Gatekeeper::PruneSets(const Now& now) {
+  // The table that is wanted has no such sets.
+  if (resync_wanted_) return;
   if (absl::Status status = programmer_.Prune(now.boot); !status.ok()) {
     Report(status, "removing sets that are used no more");
     Resync();
   }
-  RecordTimeDue(now);
 }
 
 void Gatekeeper::RecordTimeDue(const Now& now) {
   if (ledger_.size() == 0 || now.boot < recorded_at_ + kUsageInterval) return;
   std::vector<Write> writes(1);
-  writes.front().seen = now.wall;
   Report(Commit(writes), "recording the time");
+  AnnounceRecorded();
 }
 
 void Gatekeeper::ReadUsageDue(const Now& now) {
@@ -90,7 +96,9 @@ void Gatekeeper::ReadUsage(const std::vector<std::string>& ids, const Now& now) 
 
 void Gatekeeper::ExpireDue(const Now& now) {
   std::vector<Change> changes;
-  for (const std::string& id : ledger_.EndingBetween(BootTime(), now.boot)) {
+  // By a wall clock that was set ahead, an end may lie before the boot.
+  const BootTime ever(-absl::InfiniteDuration());
+  for (const std::string& id : ledger_.EndingBetween(ever, now.boot)) {
     const Grant* before = ledger_.Find(id);
     Change change{.before = *before, .after = Expired(*before), .event = {}, .reply = {}};
     change.after.usage = usage_.LastReading(*before);
@@ -116,8 +124,7 @@ void Gatekeeper::ExpireDue(const Now& now) {
     Resync();
   }
   EndSessionsOf(changes);
-  if (!recorded.ok()) return;
-  for (const Change& change : changes) with_.announce(change.event);
+  AnnounceRecorded();
 }
 
 }  // namespace postern

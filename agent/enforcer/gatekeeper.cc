@@ -52,6 +52,9 @@ void Gatekeeper::Decide(Command command, const Now& now, Batch& batch) {
   }
   change->reply = std::move(command.done);
   PutInLedger(*change);
+  if (change->after.state != GrantState::kActive) {
+    just_ended_.insert_or_assign(change->after.id, change->after);
+  }
   batch.changes.push_back(*std::move(change));
 }
 
@@ -142,6 +145,7 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const RevokeGrant& revoke
 
 absl::StatusOr<Grant> Gatekeeper::FindAny(absl::string_view id) {
   if (const Grant* live = ledger_.Find(id)) return *live;
+  if (const auto ended = just_ended_.find(id); ended != just_ended_.end()) return ended->second;
   if (const Write* waiting = unrecorded_.Find(id)) {
     if (waiting->put) return *waiting->put;
     return absl::NotFoundError(absl::StrCat("there is no grant ", id));

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -220,10 +221,13 @@ class Gatekeeper {
   absl::StatusOr<Grant> FindAny(absl::string_view id);
 
   void Perform(Batch batch, const Now& now);
-  absl::Status Record(std::vector<Change>& changes);
+  absl::Status Record(const std::vector<Change>& changes);
   // Numbers the events of `writes` and makes them durable, after what waits in
-  // unrecorded_, which is announced. All or nothing.
+  // unrecorded_. All or nothing; the events wait in announcements_.
   absl::Status Commit(std::vector<Write>& writes);
+  // Once whoever asked has an answer: in the order of their numbers, by which a
+  // watcher resumes.
+  void AnnounceRecorded();
   // `changes` could not be recorded. Withdrawals stay, to be recorded later; the
   // others are refused and removed.
   void KeepWithdrawals(std::vector<Change>& changes, const absl::Status& why, const Now& now);
@@ -237,6 +241,7 @@ class Gatekeeper {
   void ExpireDue(const Now& now);
   void ReadUsage(const std::vector<std::string>& ids, const Now& now);
   void ReadUsageDue(const Now& now);
+  void PruneSets(const Now& now);
   // While grants live, the ledger learns the wall time once in a while.
   void RecordTimeDue(const Now& now);
   void EndSessions(const std::vector<EndedGrant>& ended);
@@ -287,6 +292,8 @@ class Gatekeeper {
   GatekeeperOptions options_;
   Collaborators with_;
   Ledger ledger_;
+  // Ended by the batch that is being decided; the store still has them as live.
+  std::map<std::string, Grant, std::less<>> just_ended_;
   Programmer programmer_;
   std::set<Flow> older_;
   // What the tables before the standing one counted as dropped.
@@ -304,6 +311,7 @@ class Gatekeeper {
   // The kernel may hold something else than the ledger says.
   bool resync_wanted_ = false;
   Unrecorded unrecorded_;
+  std::vector<AuditEvent> announcements_;
   // When to try again what failed.
   std::optional<BootTime> retry_at_;
   Standing standing_;

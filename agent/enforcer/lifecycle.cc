@@ -204,9 +204,7 @@ absl::Status Gatekeeper::RecordAgentEvent(AuditKind kind, absl::string_view acto
   write.audit = AgentEvent(kind, actor, detail, with_.clock.Read().wall);
   writes.push_back(std::move(write));
   POSTERN_RETURN_IF_ERROR(Commit(writes));
-  for (const Write& recorded : writes) {
-    if (recorded.audit) with_.announce(*recorded.audit);
-  }
+  AnnounceRecorded();
   return absl::OkStatus();
 }
 

@@ -29,6 +29,7 @@ void Gatekeeper::PutBackInLedger(const Change& change) {
 
 void Gatekeeper::Perform(Batch batch, const Now& now) {
   std::vector<Change>& changes = batch.changes;
+  just_ended_.clear();
   const absl::Status recorded = Record(changes);
   if (!recorded.ok()) KeepWithdrawals(changes, recorded, now);
   Program(changes, now);
@@ -41,18 +42,20 @@ void Gatekeeper::Perform(Batch batch, const Now& now) {
       usage_.Forget(change.after.id);
       std::erase_if(withheld_, [&](const Grant& grant) { return grant.id == change.after.id; });
     }
-    if (recorded.ok()) with_.announce(change.event);
   }
+  AnnounceRecorded();
 }
 
-absl::Status Gatekeeper::Record(std::vector<Change>& changes) {
+void Gatekeeper::AnnounceRecorded() {
+  for (const AuditEvent& event : std::exchange(announcements_, {})) with_.announce(event);
+}
+
+absl::Status Gatekeeper::Record(const std::vector<Change>& changes) {
   if (changes.empty()) return absl::OkStatus();
   std::vector<Write> writes;
   writes.reserve(changes.size());
   for (const Change& change : changes) writes.push_back(WriteOf(change.after, change.event));
-  POSTERN_RETURN_IF_ERROR(Commit(writes));
-  for (size_t i = 0; i < changes.size(); ++i) changes[i].event = *std::move(writes[i].audit);
-  return absl::OkStatus();
+  return Commit(writes);
 }
 
 absl::Status Gatekeeper::Commit(std::vector<Write>& writes) {
@@ -62,16 +65,21 @@ absl::Status Gatekeeper::Commit(std::vector<Write>& writes) {
   for (Write& write : writes) {
     if (write.audit) write.audit->number = ++number;
   }
-  absl::Status status = with_.store.Commit(writes);
-  const std::vector<Write> earlier(std::make_move_iterator(writes.begin()),
-                                   std::make_move_iterator(writes.begin() + waiting));
-  writes.erase(writes.begin(), writes.begin() + waiting);
-  if (!status.ok()) return status;
+  // While grants wait for a clock to be trusted, the time that it tells must not
+  // become what it is judged by at the next start.
+  const Now now = with_.clock.Read();
+  if (!writes.empty() && (withheld_.empty() || WhyClockIsNotTrusted(now).empty())) {
+    writes.back().seen = now.wall;
+  }
+  if (absl::Status status = with_.store.Commit(writes); !status.ok()) {
+    writes.erase(writes.begin(), writes.begin() + waiting);
+    return status;
+  }
   audit_number_ = number;
-  recorded_at_ = with_.clock.Read().boot;
+  recorded_at_ = now.boot;
   unrecorded_.Clear();
-  for (const Write& write : earlier) {
-    if (write.audit) with_.announce(*write.audit);
+  for (Write& write : writes) {
+    if (write.audit) announcements_.push_back(*std::move(write.audit));
   }
   return absl::OkStatus();
 }
@@ -111,6 +119,7 @@ void Gatekeeper::RetryDue(const Now& now) {
   if (unrecorded_.empty()) return;
   std::vector<Write> nothing_new;
   if (!Commit(nothing_new).ok()) retry_at_ = now.boot + kRetryAfter;
+  AnnounceRecorded();
 }
 
 void Gatekeeper::Program(std::vector<Change>& changes, const Now& now) {
@@ -168,9 +177,7 @@ void Gatekeeper::TakeBack(const Change& change, const absl::Status& why) {
   std::vector<Write> writes = {std::move(write)};
   if (absl::Status status = Commit(writes); !status.ok()) {
     KeepUnrecorded(std::move(writes.front()), status, now);
-    return;
   }
-  with_.announce(*writes.front().audit);
 }
 
 void Gatekeeper::EndSessionsOf(const std::vector<Change>& changes) {

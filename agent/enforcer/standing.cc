@@ -46,9 +46,7 @@ absl::StatusOr<size_t> Gatekeeper::LockDown(absl::string_view reason, absl::stri
   write.standing = standing_;
   write.audit = AgentEvent(AuditKind::kLockedDown, actor, reason, now.wall);
   std::vector<Write> writes = {std::move(write)};
-  if (absl::Status status = Commit(writes); status.ok()) {
-    with_.announce(*writes.front().audit);
-  } else {
+  if (absl::Status status = Commit(writes); !status.ok()) {
     KeepUnrecorded(std::move(writes.front()), status, now);
   }
 
@@ -148,9 +146,8 @@ void Gatekeeper::DisarmIfDue(const Now& now) {
   std::vector<Write> writes = {std::move(write)};
   if (absl::Status status = Commit(writes); !status.ok()) {
     KeepUnrecorded(std::move(writes.front()), status, now);
-    return;
   }
-  with_.announce(*writes.front().audit);
+  AnnounceRecorded();
 }
 
 // An order to enforce that was not confirmed runs out at its wall time, and

@@ -274,12 +274,6 @@ absl::Status SqliteStore::LoadStanding(StoredState& state) {
   POSTERN_ASSIGN_OR_RETURN(const bool found, row.Step());
   if (!found) return absl::DataLossError("the table of standing orders has no row");
   state.last_seen = DecodeTime(row.OptionalInt(0));
-  POSTERN_ASSIGN_OR_RETURN(
-      const int64_t last_event,
-      Number("SELECT coalesce((SELECT time_ns FROM audit ORDER BY number DESC LIMIT 1), 0)"));
-  if (last_event != 0 && (!state.last_seen || *state.last_seen < DecodeTime(last_event))) {
-    state.last_seen = DecodeTime(last_event);
-  }
   if (const auto since = DecodeTime(row.OptionalInt(1))) {
     state.standing.lockdown = Lockdown{*since, row.Text(2), row.Text(3)};
   }

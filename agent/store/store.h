@@ -24,7 +24,7 @@ struct StoredState {
   int64_t last_sequence = 0;
   uint64_t last_audit_number = 0;
   Standing standing;
-  // The latest wall time that was stored; empty in a new ledger.
+  // The wall time that was written last; empty in a new ledger.
   std::optional<absl::Time> last_seen;
 };
 

@@ -16,9 +16,6 @@ absl::StatusOr<StoredState> FakeStore::Load() {
   if (!audit_.empty()) state.last_audit_number = audit_.back().number;
   state.standing = standing_;
   state.last_seen = last_seen_;
-  if (!audit_.empty() && (!last_seen_ || *last_seen_ < audit_.back().time)) {
-    state.last_seen = audit_.back().time;
-  }
   return state;
 }
 
