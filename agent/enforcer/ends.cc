@@ -119,7 +119,9 @@ void Gatekeeper::ExpireDue(const Now& now) {
     AppendKeys(change.after, keys);
     usage_.Forget(change.after.id);
   }
-  if (absl::Status status = programmer_.Apply(keys, now.boot); !status.ok()) {
+  if (resync_wanted_) {
+    // The rebuild leaves it out.
+  } else if (absl::Status status = programmer_.Apply(keys, now.boot); !status.ok()) {
     Report(status, "removing what has ended");
     Resync();
   }

@@ -34,6 +34,7 @@ void Gatekeeper::Execute(std::vector<Command> commands) {
   const Now now = with_.clock.Read();
   RetryDue(now);
   ExpireDue(now);
+  if (RefuseInDoubt(commands)) return;
   Batch batch;
   for (Command& command : commands) Decide(std::move(command), now, batch);
   Perform(std::move(batch), now);

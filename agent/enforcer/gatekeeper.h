@@ -198,6 +198,11 @@ class Gatekeeper {
     // Empty for the agent's own changes.
     Reply reply;
   };
+  // A change that is recorded, and that the kernel refused.
+  struct Refused {
+    Change change;
+    absl::Status why;
+  };
   // A reply that changes nothing: a repeat of what is there already.
   struct Repeat {
     std::string id;
@@ -237,7 +242,16 @@ class Gatekeeper {
   // Programs changes that are durable; those that the kernel refuses are
   // answered, taken back and removed from `changes`.
   void Program(std::vector<Change>& changes, const Now& now);
-  void TakeBack(const Change& change, const absl::Status& why);
+  // Whether `change` is of the grant as the ledger has it.
+  bool Follows(const Change& change) const;
+  absl::Status Apply(const std::vector<Change>& changes, const Now& now);
+  absl::Status ProgramAlone(const Change& change, const Now& now);
+  // Removes from the store what the kernel refused. Only once the kernel equals
+  // the ledger: until then it may hold it all the same.
+  void TakeBackRefused();
+  // Answers all of them with an error while the kernel cannot be made equal to
+  // the ledger.
+  bool RefuseInDoubt(std::vector<Command>& commands);
   void ExpireDue(const Now& now);
   void ReadUsage(const std::vector<std::string>& ids, const Now& now);
   void ReadUsageDue(const Now& now);
@@ -310,6 +324,7 @@ class Gatekeeper {
   BootTime recorded_at_;
   // The kernel may hold something else than the ledger says.
   bool resync_wanted_ = false;
+  std::vector<Refused> refused_;
   Unrecorded unrecorded_;
   std::vector<AuditEvent> announcements_;
   // When to try again what failed.

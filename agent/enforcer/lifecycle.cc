@@ -179,7 +179,7 @@ absl::Status Gatekeeper::RebuildTable(const GateOptions& gate, const std::vector
 void Gatekeeper::Resync() {
   const absl::Status status = RebuildTable(options_.gate, {older_.begin(), older_.end()});
   resync_wanted_ = !status.ok();
-  if (status.ok()) return;
+  if (status.ok()) return TakeBackRefused();
   retry_at_ = with_.clock.Read().boot + kRetryAfter;
   Report(status, "making the firewall equal to the ledger");
 }

@@ -10,6 +10,21 @@
 #include "common/status.h"
 
 namespace postern {
+namespace {
+
+constexpr char kFirewallInDoubt[] =
+    "what the kernel's firewall holds is in doubt, and it takes no changes; the log says why, and "
+    "it is tried again every second";
+
+}  // namespace
+
+bool Gatekeeper::RefuseInDoubt(std::vector<Command>& commands) {
+  // A command is a reason not to wait for the next try.
+  if (resync_wanted_) Resync();
+  if (!resync_wanted_) return false;
+  for (Command& command : commands) command.done(absl::UnavailableError(kFirewallInDoubt));
+  return true;
+}
 
 void Gatekeeper::PutInLedger(const Change& change) {
   if (change.after.state == GrantState::kActive) {
@@ -92,10 +107,7 @@ void Gatekeeper::KeepWithdrawals(std::vector<Change>& changes, const absl::Statu
   }
   std::vector<Change> kept;
   for (Change& change : changes) {
-    const Grant* present = ledger_.Find(change.after.id);
-    const bool follows = change.before && (IsWithheld(change.after.id) ||
-                                           (present != nullptr && *present == *change.before));
-    if (change.after.state == GrantState::kActive || !follows) {
+    if (change.after.state == GrantState::kActive || !Follows(change)) {
       change.reply(Annotate(why, "recording the change"));
       continue;
     }
@@ -122,61 +134,80 @@ void Gatekeeper::RetryDue(const Now& now) {
   AnnounceRecorded();
 }
 
+bool Gatekeeper::Follows(const Change& change) const {
+  const Grant* present = ledger_.Find(change.after.id);
+  if (!change.before || IsWithheld(change.after.id)) return present == nullptr;
+  return present != nullptr && *present == *change.before;
+}
+
 void Gatekeeper::Program(std::vector<Change>& changes, const Now& now) {
-  std::vector<AccessKey> keys;
-  for (const Change& change : changes) {
-    if (change.before) AppendKeys(*change.before, keys);
-    AppendKeys(change.after, keys);
-  }
-  const absl::Status status = programmer_.Apply(keys, now.boot);
+  const absl::Status status = Apply(changes, now);
   if (status.ok()) return;
   for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
     PutBackInLedger(*change);
   }
+  // The kernel may have done what it was asked all the same: it is made equal to
+  // the ledger before anything is taken back from that.
+  Resync();
   // One of them is at fault: each for itself, so that the others are served.
   std::vector<Change> programmed;
   for (Change& change : changes) {
-    const Grant* present = ledger_.Find(change.after.id);
-    const bool follows =
-        change.before ? present != nullptr && *present == *change.before : present == nullptr;
-    absl::Status alone =
-        follows ? absl::OkStatus()
-                : absl::UnavailableError("the change before it, to the same grant, was refused");
-    if (follows) {
-      PutInLedger(change);
-      keys.clear();
-      if (change.before) AppendKeys(*change.before, keys);
-      AppendKeys(change.after, keys);
-      alone = changes.size() == 1 ? status : programmer_.Apply(keys, now.boot);
+    absl::Status alone = status;
+    if (!Follows(change)) {
+      alone = absl::UnavailableError("the change before it, to the same grant, was refused");
+    } else if (changes.size() > 1 && !resync_wanted_) {
+      alone = ProgramAlone(change, now);
     }
     if (alone.ok()) {
       programmed.push_back(std::move(change));
       continue;
     }
-    if (follows) PutBackInLedger(change);
-    TakeBack(change, alone);
     change.reply(Annotate(alone, "programming the firewall"));
+    refused_.push_back({.change = std::move(change), .why = alone});
+    if (!resync_wanted_) TakeBackRefused();
   }
   changes = std::move(programmed);
-  Resync();
 }
 
-void Gatekeeper::TakeBack(const Change& change, const absl::Status& why) {
-  // As the ledger has it now: the change before this one may be gone as well.
-  const Grant* present = ledger_.Find(change.after.id);
-  Write write;
-  if (present != nullptr) {
-    write.put = *present;
-  } else {
-    write.erase = change.after.id;
+absl::Status Gatekeeper::ProgramAlone(const Change& change, const Now& now) {
+  PutInLedger(change);
+  absl::Status status = Apply({change}, now);
+  if (status.ok()) return status;
+  PutBackInLedger(change);
+  Resync();
+  return status;
+}
+
+absl::Status Gatekeeper::Apply(const std::vector<Change>& changes, const Now& now) {
+  if (resync_wanted_) return absl::UnavailableError(kFirewallInDoubt);
+  std::vector<AccessKey> keys;
+  for (const Change& change : changes) {
+    if (change.before) AppendKeys(*change.before, keys);
+    AppendKeys(change.after, keys);
   }
+  return programmer_.Apply(keys, now.boot);
+}
+
+void Gatekeeper::TakeBackRefused() {
   const Now now = with_.clock.Read();
-  AuditEvent event = EventOf(AuditKind::kGrantFailed, change.after, change.event.actor, now.wall);
-  event.detail = absl::StrCat(why.message());
-  write.audit = std::move(event);
-  std::vector<Write> writes = {std::move(write)};
-  if (absl::Status status = Commit(writes); !status.ok()) {
-    KeepUnrecorded(std::move(writes.front()), status, now);
+  for (const Refused& refused : std::exchange(refused_, {})) {
+    const Change& change = refused.change;
+    // As the ledger has it now: the change before this one may be gone as well,
+    // and what was live may have ended, which is recorded then.
+    Write write;
+    if (const Grant* present = ledger_.Find(change.after.id)) {
+      write.put = *present;
+    } else if (!change.before) {
+      write.erase = change.after.id;
+    } else if (IsWithheld(change.after.id)) {
+      write.put = *change.before;
+    }
+    write.audit = EventOf(AuditKind::kGrantFailed, change.after, change.event.actor, now.wall);
+    write.audit->detail = std::string(refused.why.message());
+    std::vector<Write> writes = {std::move(write)};
+    if (absl::Status status = Commit(writes); !status.ok()) {
+      KeepUnrecorded(std::move(writes.front()), status, now);
+    }
   }
 }
 

@@ -208,9 +208,16 @@ TEST_F(GatekeeperTest, AKernelRefusalLeavesNothing) {
   const absl::Status status = Create(1).status();
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("keep4_32"));
+  // While it is not known what the kernel holds, nothing is taken back, and
+  // nothing else is tried.
+  EXPECT_TRUE(store_.grants().contains(Id(1)));
+  EXPECT_TRUE(absl::IsUnavailable(Create(2).status()));
+  EXPECT_FALSE(store_.grants().contains(Id(2)));
+  firewall_.FailCommits(absl::OkStatus());
+  Pass(absl::Seconds(1));
   EXPECT_FALSE(store_.grants().contains(Id(1)));
   EXPECT_EQ(store_.audit().back().kind, AuditKind::kGrantFailed);
-  firewall_.FailCommits(absl::OkStatus());
+  EXPECT_FALSE(Admits("203.0.113.7"));
   EXPECT_TRUE(Create(1).ok());
   EXPECT_TRUE(Admits("203.0.113.7"));
 }
