@@ -49,6 +49,7 @@ void CheckTime(absl::string_view bytes) {
   if (bytes.size() < sizeof nanoseconds) return;
   std::memcpy(&nanoseconds, bytes.data(), sizeof nanoseconds);
   FUZZ_CHECK(EncodeTime(DecodeTime(nanoseconds)) == nanoseconds);
+  FUZZ_CHECK(EncodeDuration(DecodeDuration(nanoseconds)) == nanoseconds);
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ void CheckExact(const Sent& sent, const Value& read) {
 // The host that is asked: the ledger and the clocks, without store and kernel.
 class Host {
  public:
-  void SetCaller(std::optional<Address> caller) { caller_ = std::move(caller); }
+  void SetCaller(std::optional<Address> caller) { caller_ = caller; }
 
   void Create(absl::string_view bytes) {
     const auto request =
@@ -168,6 +168,19 @@ class Host {
                            [&](const Prefix& source) { return source.Contains(query->source); }));
   }
 
+  void LockDown(absl::string_view bytes) {
+    const auto reason =
+        Read<v1::LockdownRequest>(bytes, [](const auto& message) { return FromProto(message); });
+    if (reason.has_value()) FUZZ_CHECK(reason->size() <= kMaxJustificationBytes);
+  }
+
+  void Arm(absl::string_view bytes) {
+    const auto within =
+        Read<v1::ArmRequest>(bytes, [](const auto& message) { return FromProto(message); });
+    if (!within.has_value()) return;
+    FUZZ_CHECK(*within >= absl::Seconds(1) && *within <= absl::Hours(24));
+  }
+
   // As many seconds as there are bytes, squared; no grant outlives its end.
   void Pass(absl::string_view bytes) {
     const absl::Duration passed = absl::Seconds(bytes.size() * bytes.size());
@@ -269,8 +282,8 @@ class Host {
 };
 
 constexpr void (Host::*kKinds[])(absl::string_view) = {
-    &Host::Create, &Host::Extend,    &Host::Move,  &Host::Revoke, &Host::Get,
-    &Host::List,   &Host::ListAudit, &Host::Check, &Host::Pass};
+    &Host::Create,    &Host::Extend, &Host::Move, &Host::Revoke,   &Host::Get, &Host::List,
+    &Host::ListAudit, &Host::Check,  &Host::Pass, &Host::LockDown, &Host::Arm};
 
 void Run(absl::string_view input) {
   Host host;
