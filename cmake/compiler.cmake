@@ -30,3 +30,11 @@ else()
   add_compile_options(-fsanitize=${POSTERN_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${POSTERN_SANITIZE})
 endif()
+
+if(POSTERN_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "POSTERN_FUZZ needs clang, for libFuzzer: cmake --preset fuzz")
+  endif()
+  # Counts what is reached. libFuzzer itself is linked into the targets alone.
+  add_compile_options(-fsanitize=fuzzer-no-link -fno-sanitize-recover=all)
+endif()

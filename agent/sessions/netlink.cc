@@ -96,7 +96,7 @@ absl::StatusOr<bool> NetlinkSocket::TryDump(
     POSTERN_ASSIGN_OR_RETURN(const size_t size, Receive());
     int left = static_cast<int>(size);
     const auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data());
-    for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+    for (; IsWholeMessage(message, left); message = mnl_nlmsg_next(message, &left)) {
       // Answers to a request that was given up.
       if (message->nlmsg_seq != sequence_) continue;
       if ((message->nlmsg_flags & NLM_F_DUMP_INTR) != 0) consistent = false;
@@ -133,7 +133,7 @@ absl::StatusOr<std::vector<int>> NetlinkSocket::Execute(
       POSTERN_ASSIGN_OR_RETURN(const size_t size, Receive());
       int left = static_cast<int>(size);
       const auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data());
-      for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+      for (; IsWholeMessage(message, left); message = mnl_nlmsg_next(message, &left)) {
         const uint32_t index = message->nlmsg_seq - first;
         if (message->nlmsg_type != NLMSG_ERROR || index >= batch) continue;
         errors[done + index] = ErrorOf(*message);
@@ -183,6 +183,11 @@ absl::StatusOr<size_t> NetlinkSocket::Receive() {
     // Only the kernel has port 0; another process may write to us as well.
     if (from.nl_pid == 0) return static_cast<size_t>(size);
   }
+}
+
+bool IsWholeMessage(const nlmsghdr* message, int left) {
+  // mnl_nlmsg_ok takes lengths of 2 GiB and more for negative ones.
+  return mnl_nlmsg_ok(message, left) && message->nlmsg_len <= static_cast<uint32_t>(left);
 }
 
 bool CopyPayload(const nlattr* attribute, void* to, size_t size) {

@@ -81,6 +81,9 @@ class NetlinkSocket {
   std::vector<char> buffer_;
 };
 
+// Whether a whole message stands in the `left` bytes at `message`.
+bool IsWholeMessage(const nlmsghdr* message, int left);
+
 // The attributes of a message or of a nest, by their type; null where there is
 // none. They point into the message.
 template <size_t kCount>

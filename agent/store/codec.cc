@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/status.h"
+#include "common/text.h"
 
 namespace postern {
 namespace {
@@ -20,14 +21,17 @@ std::string Encode(const std::vector<Value>& values) {
 absl::StatusOr<Port> DecodePort(absl::string_view text) {
   const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(text, '/');
   uint32_t number = 0;
-  const bool any = parts.second == "any";
-  const Port port{
-      .number = 0, .tcp = any || parts.second == "tcp", .udp = any || parts.second == "udp"};
-  if (!absl::SimpleAtoi(parts.first, &number) || number == 0 || number > UINT16_MAX ||
-      (!port.tcp && !port.udp)) {
-    return absl::DataLossError(absl::StrCat("\"", text, "\" is not a port"));
+  if (absl::SimpleAtoi(parts.first, &number) && number != 0 && number <= UINT16_MAX) {
+    const bool any = parts.second == "any";
+    const Port port{.number = static_cast<uint16_t>(number),
+                    .tcp = any || parts.second == "tcp",
+                    .udp = any || parts.second == "udp"};
+    // Nothing but what was written is believed: neither "+22/tcp" nor "22/tcp/".
+    if ((port.tcp || port.udp) && port.ToString() == text) return port;
   }
-  return Port{.number = static_cast<uint16_t>(number), .tcp = port.tcp, .udp = port.udp};
+  constexpr size_t kMaxShown = 32;
+  return absl::DataLossError(
+      absl::StrCat("\"", Printable(text.substr(0, kMaxShown)), "\" is not a port"));
 }
 
 }  // namespace

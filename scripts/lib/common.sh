@@ -21,6 +21,10 @@ readonly BUILD_PACKAGES=(
   libnftnl-dev libprotobuf-dev libsqlite3-dev libssl-dev libsystemd-dev libyaml-cpp-dev
   protobuf-compiler protobuf-compiler-grpc
   conntrack gcc iproute2 nftables python3 spin util-linux)
+# For the fuzz preset: the compiler, libFuzzer, and what names the functions in
+# a crash's trace.
+# shellcheck disable=SC2034
+readonly FUZZ_PACKAGES=(clang libclang-rt-14-dev llvm)
 
 if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
   BOLD=$'\e[1m' GREEN=$'\e[32m' RED=$'\e[1;31m' PLAIN=$'\e[0m'

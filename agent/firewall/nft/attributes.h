@@ -1,4 +1,4 @@
-// The attributes of netlink messages, one after another. libmnl's own loops are
+// Netlink messages and their attributes, one after another. libmnl's own loops are
 // macros that C++ refuses.
 
 #ifndef POSTERN_AGENT_FIREWALL_NFT_ATTRIBUTES_H_
@@ -7,8 +7,15 @@
 #include <libmnl/libmnl.h>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace postern::nft {
+
+// Whether a whole message stands in the `left` bytes at `message`. mnl_nlmsg_ok
+// takes lengths of 2 GiB and more for negative ones, which fit anywhere.
+inline bool IsWhole(const nlmsghdr* message, int left) {
+  return mnl_nlmsg_ok(message, left) && message->nlmsg_len <= static_cast<uint32_t>(left);
+}
 
 // Calls `take` with each attribute within the `size` bytes at `first`, up to one
 // whose length is not within them.

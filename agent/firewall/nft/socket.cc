@@ -110,7 +110,7 @@ absl::StatusOr<std::optional<KernelError>> Socket::Transact(const Batch& batch) 
     if (datagram->empty()) break;
     bool last = false;
     auto left = static_cast<int>(datagram->size());
-    for (const auto* message = MessageAt(datagram->data()); mnl_nlmsg_ok(message, left);
+    for (const auto* message = MessageAt(datagram->data()); IsWhole(message, left);
          message = mnl_nlmsg_next(message, &left)) {
       const uint32_t distance = message->nlmsg_seq - batch.first_sequence();
       if (message->nlmsg_type != NLMSG_ERROR || distance > batch.size()) continue;
@@ -153,7 +153,7 @@ absl::StatusOr<Socket::Outcome> Socket::ReadOnce(nlmsghdr* request,
     if (!datagram.ok()) return datagram.status();
     if (datagram->empty()) return absl::UnavailableError("the kernel's answer was lost");
     auto left = static_cast<int>(datagram->size());
-    for (const auto* message = MessageAt(datagram->data()); mnl_nlmsg_ok(message, left);
+    for (const auto* message = MessageAt(datagram->data()); IsWhole(message, left);
          message = mnl_nlmsg_next(message, &left)) {
       if (message->nlmsg_seq != request->nlmsg_seq) continue;
       if ((message->nlmsg_flags & NLM_F_DUMP_INTR) != 0) outcome.interrupted = true;

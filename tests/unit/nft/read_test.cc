@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/firewall/nft/attributes.h"
 #include "tests/support/grants.h"
 
 namespace postern::nft {
@@ -120,6 +121,19 @@ TEST(ReadTest, FlowsAreReadBack) {
   }
   EXPECT_EQ(ParseFlow({}), std::nullopt);
   EXPECT_EQ(ParseFlow(Bytes(12, 0)), std::nullopt);
+}
+
+TEST(ReadTest, AMessageThatClaimsMoreThanThereIsIsNotWhole) {
+  Answer answer = TwoElements();
+  const auto size = static_cast<int>(answer.message()->nlmsg_len);
+  EXPECT_TRUE(IsWhole(answer.message(), size));
+  EXPECT_FALSE(IsWhole(answer.message(), size - 1));
+  EXPECT_FALSE(IsWhole(answer.message(), 0));
+  EXPECT_FALSE(IsWhole(answer.message(), -4));
+  for (const uint32_t length : {0U, 15U, 0x80000000U, 0xfffffff0U, 0xffffffffU}) {
+    answer.message()->nlmsg_len = length;
+    EXPECT_FALSE(IsWhole(answer.message(), size)) << length;
+  }
 }
 
 // Whatever arrives, nothing is read beyond it (the sanitizers watch) and nothing

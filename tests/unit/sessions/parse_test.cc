@@ -129,6 +129,17 @@ TEST(ParseConntrackEntryTest, LyingLengthsAreRefused) {
   }
 }
 
+TEST(IsWholeMessageTest, AMessageThatClaimsMoreThanThereIsIsNotWhole) {
+  Message whole = Entry(6, {});
+  const auto size = static_cast<int>(whole.size());
+  EXPECT_TRUE(IsWholeMessage(&whole.header(), size));
+  EXPECT_FALSE(IsWholeMessage(&whole.header(), size - 1));
+  for (const uint32_t length : {0U, 15U, 0x80000000U, 0xfffffff0U, 0xffffffffU}) {
+    whole.header().nlmsg_len = length;
+    EXPECT_FALSE(IsWholeMessage(&whole.header(), size)) << length;
+  }
+}
+
 Message Socket(uint8_t family, const char* local, const char* remote) {
   return Message([&](nlmsghdr* message) {
     auto* found =
