@@ -163,11 +163,12 @@ absl::Status Gatekeeper::RebuildTable(const GateOptions& gate, const std::vector
   for (const auto& [id, grant] : ledger_.grants()) counted.push_back(grant);
   std::vector<Grant*> pointers;
   for (Grant& grant : counted) pointers.push_back(&grant);
-  POSTERN_RETURN_IF_ERROR(usage_.Read(now, pointers));
+  // The right table without its counts is better than the wrong one.
+  Report(usage_.Read(now, pointers), "reading the usage that the old table counted");
   const absl::StatusOr<Counter> dropped = with_.firewall.ReadCounter(kDroppedCounter);
   POSTERN_RETURN_IF_ERROR(
       Annotate(programmer_.Rebuild(gate, older, now.boot), "building the firewall's table"));
-  for (const Grant& grant : counted) ledger_.SetUsage(grant.id, grant.usage);
+  for (const Grant& grant : counted) ledger_.SetUsage(grant.id, usage_.LastReading(grant));
   if (dropped.ok()) {
     dropped_before_.packets += dropped->packets;
     dropped_before_.bytes += dropped->bytes;

@@ -1,0 +1,81 @@
+// The simulated disk: what a daemon's death leaves of the ledger.
+
+#ifndef POSTERN_TESTS_SIMULATION_DISK_H_
+#define POSTERN_TESTS_SIMULATION_DISK_H_
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "agent/store/store.h"
+#include "tests/fakes/fake_store.h"
+#include "tests/simulation/io.h"
+
+namespace postern::simulation {
+
+// One thread; `io` is borrowed.
+class SimulatedDisk final : public Store {
+ public:
+  explicit SimulatedDisk(Io& io) : io_(io) {}
+
+  absl::StatusOr<StoredState> Load() override;
+  absl::Status Commit(const std::vector<Write>& writes) override;
+  absl::StatusOr<std::optional<Grant>> FindGrant(absl::string_view id) override;
+  absl::StatusOr<std::vector<Grant>> ListGrants(int64_t after, size_t limit,
+                                                bool include_ended) override;
+  absl::StatusOr<std::vector<AuditEvent>> ListAudit(uint64_t after, absl::Time since,
+                                                    size_t limit) override;
+
+  // RESOURCE_EXHAUSTED for every commit.
+  void Fill(bool on) { full_ = on; }
+  // UNAVAILABLE for everything.
+  void Break(bool on) { broken_ = on; }
+  bool well() const { return !full_ && !broken_; }
+
+  // A commit whose answer was lost is rolled back by the running daemon's view
+  // of the database; its frames lie in the log until the next commit writes over
+  // them. A daemon that starts anew may find them.
+  bool has_leftover() const { return leftover_.has_value(); }
+  // The daemon died: finds the frames, or not.
+  void Recover(bool find_leftover);
+  bool leftover_found() const { return leftover_found_; }
+
+  // Commits that were refused so far.
+  int failures() const { return failures_; }
+  // Whether what is written now tells a time to believe.
+  void AskTrust(std::function<bool()> trusts) { trusts_ = std::move(trusts); }
+  // The last time that was written and is to be believed.
+  std::optional<absl::Time> last_seen() const { return last_seen_; }
+
+  // What is durable.
+  const Grant* Find(absl::string_view id) const;
+  size_t size() const { return store_.grants().size(); }
+  const std::map<std::string, Grant, std::less<>>& grants() const { return store_.grants(); }
+  uint64_t last_audit_number() const;
+  // The kind of the last event about a grant.
+  std::optional<AuditKind> LastKind(absl::string_view id) const;
+
+ private:
+  absl::Status CheckReading() const;
+  void Apply(const std::vector<Write>& writes);
+
+  Io& io_;
+  FakeStore store_;
+  bool full_ = false;
+  bool broken_ = false;
+  std::optional<std::vector<Write>> leftover_;
+  bool leftover_found_ = false;
+  int failures_ = 0;
+  std::function<bool()> trusts_;
+  std::optional<absl::Time> last_seen_;
+  std::map<std::string, AuditKind, std::less<>> last_kinds_;
+};
+
+}  // namespace postern::simulation
+
+#endif  // POSTERN_TESTS_SIMULATION_DISK_H_

@@ -1,0 +1,104 @@
+#include "tests/simulation/host.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tests/simulation/seams.h"
+
+namespace postern::simulation {
+
+GatekeeperOptions Options() {
+  GatekeeperOptions options;
+  options.limits.max_live_grants = 8;
+  options.gate.ports = options.limits.guarded_ports;
+  return options;
+}
+
+Host::Host(Random& random)
+    : io(clock, random), kernel(clock, io, random), disk(io), random_(random) {}
+
+bool Host::Survives(const std::function<void()>& work) {
+  try {
+    work();
+    return true;
+  } catch (const Crash&) {
+    Kill();
+    return false;
+  }
+}
+
+void Host::Announced(const AuditEvent& event) {
+  if (event.number != announced_ + 1) {
+    throw Violation{absl::StrCat("I4: event ", event.number, " is announced after ", announced_)};
+  }
+  announced_ = event.number;
+}
+
+bool Host::Start() {
+  firewall_seam_ = FirewallSeam(kernel);
+  store_seam_ = StoreSeam(disk);
+  Firewall& firewall = firewall_seam_ ? *firewall_seam_ : kernel;
+  if (!kernel.table()) older_ = sessions.live();
+  gatekeeper_ = std::make_unique<Gatekeeper>(
+      Options(),
+      Gatekeeper::Collaborators{.clock = clock,
+                                .store = store_seam_ ? *store_seam_ : disk,
+                                .firewall = firewall,
+                                .sessions = sessions,
+                                .announce = [this](const AuditEvent& event) { Announced(event); },
+                                .report =
+                                    [this](const absl::Status& status) {
+                                      io.Tell(absl::StrCat("[", status.message(), "]"));
+                                    }});
+  return Survives([&] {
+    absl::Status status = gatekeeper_->Start();
+    if (status.ok()) return;
+    io.Tell(absl::StrCat("[did not start: ", status.message(), "]"));
+    status = CloseGate(firewall, sessions, Options().gate);
+    Kill();
+  });
+}
+
+bool Host::Stop() {
+  const bool lived = Survives([&] { gatekeeper_->Stop(); });
+  if (lived) Kill();
+  return lived;
+}
+
+void Host::Kill() {
+  gatekeeper_.reset();
+  firewall_seam_.reset();
+  store_seam_.reset();
+  disk.Recover(random_.Chance(50));
+  announced_ = disk.last_audit_number();
+}
+
+void Host::Reboot(absl::Duration down) {
+  Kill();
+  kernel.Reboot();
+  sessions.live().clear();
+  older_.clear();
+  clock.Reboot(down);
+  io.Plan({});
+  const bool refuses = !kernel.well();
+  kernel.RefuseAll(false);
+  kernel.FailReadings(false);
+  if (!CloseGate(kernel, sessions, Options().gate).ok()) {
+    throw Violation{"I1: the gate cannot be closed at boot"};
+  }
+  kernel.RefuseAll(refuses);
+}
+
+bool Host::Drain() {
+  return Survives([&] { mailbox.Drain(*gatekeeper_); });
+}
+
+bool Host::ClockChanged() {
+  return Survives([&] { gatekeeper_->OnClockChanged(); });
+}
+
+bool Host::Alarm() {
+  return Survives([&] { gatekeeper_->OnAlarm(); });
+}
+
+}  // namespace postern::simulation

@@ -1,0 +1,75 @@
+// One simulated machine and the daemon on it.
+
+#ifndef POSTERN_TESTS_SIMULATION_HOST_H_
+#define POSTERN_TESTS_SIMULATION_HOST_H_
+
+#include <functional>
+#include <memory>
+#include <set>
+
+#include "agent/enforcer/gatekeeper.h"
+#include "agent/enforcer/mailbox.h"
+#include "tests/simulation/clock.h"
+#include "tests/simulation/disk.h"
+#include "tests/simulation/io.h"
+#include "tests/simulation/kernel.h"
+#include "tests/simulation/random.h"
+#include "tests/simulation/sessions.h"
+
+namespace postern::simulation {
+
+// Each call that runs the daemon returns whether it lived through it.
+// One thread; `random` is borrowed.
+class Host {
+ public:
+  explicit Host(Random& random);
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  // As the service manager does it: one attempt. A daemon that cannot start
+  // leaves a closed gate.
+  bool Start();
+  // SIGTERM.
+  bool Stop();
+  // SIGKILL.
+  void Kill();
+  // Power goes; the early-boot unit has closed the gate when this returns.
+  void Reboot(absl::Duration down);
+  // What the mailbox holds.
+  bool Drain();
+  bool Alarm();
+  // The kernel tells that the wall clock was set, or that the machine woke up.
+  bool ClockChanged();
+
+  bool alive() const { return gatekeeper_ != nullptr; }
+  Gatekeeper& gatekeeper() { return *gatekeeper_; }
+  const Gatekeeper& gatekeeper() const { return *gatekeeper_; }
+
+  // Connections that no rule of the gate has judged.
+  const std::set<Flow>& older() const { return older_; }
+
+  SimulatedClock clock;
+  Io io;
+  SimulatedKernel kernel;
+  SimulatedDisk disk;
+  SimulatedSessions sessions{io};
+  Mailbox mailbox;
+
+ private:
+  bool Survives(const std::function<void()>& work);
+  void Announced(const AuditEvent& event);
+
+  Random& random_;
+  std::unique_ptr<Firewall> firewall_seam_;
+  std::unique_ptr<Store> store_seam_;
+  std::unique_ptr<Gatekeeper> gatekeeper_;
+  uint64_t announced_ = 0;
+  std::set<Flow> older_;
+};
+
+// What the daemon is configured with.
+GatekeeperOptions Options();
+
+}  // namespace postern::simulation
+
+#endif  // POSTERN_TESTS_SIMULATION_HOST_H_

@@ -1,0 +1,99 @@
+// What grants mean, as a naive reader of the requests would keep it: a list and
+// a scan. Knows nothing of the product's decisions, its ledger or its elements.
+
+#ifndef POSTERN_TESTS_SIMULATION_MODEL_H_
+#define POSTERN_TESTS_SIMULATION_MODEL_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "agent/enforcer/gatekeeper.h"
+#include "agent/grants/grant.h"
+#include "agent/grants/limits.h"
+#include "common/clock.h"
+
+namespace postern::simulation {
+
+using Request = decltype(Command::request);
+
+struct ModelGrant {
+  GrantRequest asked;
+  std::vector<Prefix> sources;
+  absl::Time start;
+  absl::Time end;
+  BootTime deadline;
+  GrantState state = GrantState::kActive;
+  // The machine has booted since, and the daemon has not restored it.
+  bool withheld = false;
+  // Revoked, and its sessions were to stay.
+  bool sessions_kept = false;
+
+  bool cut() const { return asked.on_expiry.value_or(OnExpiry::kKeep) != OnExpiry::kKeep; }
+  bool LiveAt(BootTime time) const {
+    return state == GrantState::kActive && !withheld && deadline > time;
+  }
+  bool Covers(const Address& source, Protocol protocol, uint16_t port) const;
+  // Whether one of its sources and ports is exactly this.
+  bool Names(const AccessKey& key) const;
+  std::vector<AccessKey> Keys() const;
+
+  // What may change of it.
+  friend bool operator==(const ModelGrant& a, const ModelGrant& b) {
+    return a.sources == b.sources && a.end == b.end && a.deadline == b.deadline &&
+           a.state == b.state && a.withheld == b.withheld;
+  }
+};
+
+// Empty: there is no such grant.
+using Version = std::optional<ModelGrant>;
+
+// One id.
+struct Entry {
+  std::string id;
+  // What is true: what was acknowledged, and what a crash left on the disk.
+  Version now;
+  // What the kernel may hold besides, because nobody could tell it otherwise.
+  std::vector<Version> kernel;
+  // What the disk may hold besides, once the daemon starts anew.
+  std::vector<Version> leftover;
+  // What the disk may hold instead while it cannot be written.
+  std::vector<Version> behind;
+  // What the present step may make of it by itself: see Renewed.
+  Version renewed;
+  // In the present step: requests that have no answer, and such as were refused.
+  std::vector<Request> unanswered;
+  std::vector<Request> refused;
+};
+
+enum class Expected { kAccepted, kRefused, kEither };
+
+// `before` after `request`, where it is accepted.
+Version After(const Version& before, const Request& request, const Now& now);
+
+// `version` by both clocks at `now`, to the end that comes first; one that is
+// withheld only where the wall clock is trusted.
+Version Renewed(const Version& version, const Now& now, bool trusted);
+
+// What must be answered where nothing fails.
+Expected Expect(const Version& before, const Request& request, const Now& now, size_t live,
+                const Limits& limits);
+
+// `start` after any of `requests`, in order: with and without each.
+std::vector<Version> Outcomes(const Version& start, const std::vector<Request>& requests,
+                              const Now& now);
+
+absl::string_view IdOf(const Request& request);
+// One line for a trace; ids by their number.
+std::string Describe(const Request& request);
+
+// True when what is durable is `version`; a grant that ran out may be recorded
+// so or not yet.
+bool Matches(const Grant* durable, const Version& version, const Now& now,
+             absl::string_view boot_id);
+
+}  // namespace postern::simulation
+
+#endif  // POSTERN_TESTS_SIMULATION_MODEL_H_
