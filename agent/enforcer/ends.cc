@@ -70,6 +70,7 @@ void Gatekeeper::PruneSets(const Now& now) {
 void Gatekeeper::RecordTimeDue(const Now& now) {
   if (ledger_.size() == 0 || now.boot < recorded_at_ + kUsageInterval) return;
   std::vector<Write> writes(1);
+  writes.front().seen = now.wall;
   Report(Commit(writes), "recording the time");
   AnnounceRecorded();
 }

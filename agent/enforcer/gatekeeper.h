@@ -230,6 +230,8 @@ class Gatekeeper {
   // Numbers the events of `writes` and makes them durable, after what waits in
   // unrecorded_. All or nothing; the events wait in announcements_.
   absl::Status Commit(std::vector<Write>& writes);
+  // The wall time to write beside the events; empty where they tell it.
+  std::optional<absl::Time> TimeToRecord(const Now& now) const;
   // Once whoever asked has an answer: in the order of their numbers, by which a
   // watcher resumes.
   void AnnounceRecorded();
@@ -333,7 +335,10 @@ class Gatekeeper {
   std::vector<Grant> withheld_;
   std::string withheld_reason_;
   BootTime withheld_check_at_;
+  // The wall time that the ledger knew at the start.
   std::optional<absl::Time> last_seen_;
+  // What was written last beside the events.
+  std::optional<absl::Time> recorded_time_;
   // Both clocks when they were last compared.
   Now compared_at_;
   std::optional<absl::Duration> clock_skew_;

@@ -57,6 +57,7 @@ absl::Status Gatekeeper::Start(absl::string_view ledger_replaced) {
   sequence_ = state->last_sequence;
   audit_number_ = state->last_audit_number;
   last_seen_ = state->last_seen;
+  recorded_time_ = state->last_seen;
   compared_at_ = now;
   std::vector<Write> writes;
   RestoreStanding(state->standing, now, writes);

@@ -12,6 +12,9 @@
 namespace postern {
 namespace {
 
+constexpr char kInDoubt[] =
+    "programming the firewall, which does not say what it holds now: the change is taken back as "
+    "soon as it does, but a restart before that would put it in force";
 constexpr char kFirewallInDoubt[] =
     "what the kernel's firewall holds is in doubt, and it takes no changes; the log says why, and "
     "it is tried again every second";
@@ -80,23 +83,31 @@ absl::Status Gatekeeper::Commit(std::vector<Write>& writes) {
   for (Write& write : writes) {
     if (write.audit) write.audit->number = ++number;
   }
-  // While grants wait for a clock to be trusted, the time that it tells must not
-  // become what it is judged by at the next start.
   const Now now = with_.clock.Read();
-  if (!writes.empty() && (withheld_.empty() || WhyClockIsNotTrusted(now).empty())) {
-    writes.back().seen = now.wall;
-  }
+  const std::optional<absl::Time> seen = TimeToRecord(now);
+  if (seen && !writes.empty()) writes.back().seen = seen;
   if (absl::Status status = with_.store.Commit(writes); !status.ok()) {
     writes.erase(writes.begin(), writes.begin() + waiting);
     return status;
   }
   audit_number_ = number;
   recorded_at_ = now.boot;
+  if (seen) recorded_time_ = seen;
   unrecorded_.Clear();
   for (Write& write : writes) {
     if (write.audit) announcements_.push_back(*std::move(write.audit));
   }
   return absl::OkStatus();
+}
+
+// The store knows the time of its last event. That is too early where the clock
+// is not trusted, by which grants wait: it must not become what the clock is
+// judged by at the next start. And a clock that was set back is told apart from
+// one that went wrong by what was written after.
+std::optional<absl::Time> Gatekeeper::TimeToRecord(const Now& now) const {
+  if (!withheld_.empty() && !WhyClockIsNotTrusted(now).empty()) return last_seen_;
+  if (recorded_time_ && now.wall < *recorded_time_) return now.wall;
+  return std::nullopt;
 }
 
 // A withdrawal that waited for the disk would leave open what should be closed.
@@ -162,9 +173,12 @@ void Gatekeeper::Program(std::vector<Change>& changes, const Now& now) {
       programmed.push_back(std::move(change));
       continue;
     }
-    change.reply(Annotate(alone, "programming the firewall"));
+    Reply reply = std::move(change.reply);
     refused_.push_back({.change = std::move(change), .why = alone});
+    // Whoever is told of a refusal may believe it after a crash as well, except
+    // where it is in doubt.
     if (!resync_wanted_) TakeBackRefused();
+    reply(Annotate(alone, resync_wanted_ ? kInDoubt : "programming the firewall"));
   }
   changes = std::move(programmed);
 }

@@ -262,6 +262,13 @@ absl::StatusOr<StoredState> SqliteStore::Load() {
                            Number("SELECT coalesce(max(number), 0) FROM audit"));
   state.last_audit_number = static_cast<uint64_t>(number);
   POSTERN_RETURN_IF_ERROR(LoadStanding(state));
+  POSTERN_ASSIGN_OR_RETURN(
+      const int64_t last_event,
+      Number("SELECT coalesce((SELECT time_ns FROM audit ORDER BY number DESC LIMIT 1), 0)"));
+  if (number > 0) {
+    const absl::Time time = DecodeTime(last_event);
+    state.last_seen = std::max(state.last_seen.value_or(time), time);
+  }
   return state;
 }
 

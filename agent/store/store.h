@@ -24,7 +24,8 @@ struct StoredState {
   int64_t last_sequence = 0;
   uint64_t last_audit_number = 0;
   Standing standing;
-  // The wall time that was written last; empty in a new ledger.
+  // The later of the last event's time and of the last `seen`; empty in a new
+  // ledger.
   std::optional<absl::Time> last_seen;
 };
 

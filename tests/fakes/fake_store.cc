@@ -16,6 +16,10 @@ absl::StatusOr<StoredState> FakeStore::Load() {
   if (!audit_.empty()) state.last_audit_number = audit_.back().number;
   state.standing = standing_;
   state.last_seen = last_seen_;
+  if (!audit_.empty()) {
+    const absl::Time time = audit_.back().time;
+    state.last_seen = std::max(last_seen_.value_or(time), time);
+  }
   return state;
 }
 
