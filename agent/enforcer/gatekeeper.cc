@@ -48,7 +48,10 @@ void Gatekeeper::Decide(Command command, const Now& now, Batch& batch) {
     return;
   }
   if (change->before == change->after) {
-    batch.repeats.push_back({.id = change->after.id, .reply = std::move(command.done)});
+    const std::string& id = change->after.id;
+    batch.repeats.push_back({.id = id,
+                             .follows_change = HasChangeOf(batch.changes, id),
+                             .reply = std::move(command.done)});
     return;
   }
   change->reply = std::move(command.done);

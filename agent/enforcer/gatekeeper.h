@@ -206,6 +206,8 @@ class Gatekeeper {
   // A reply that changes nothing: a repeat of what is there already.
   struct Repeat {
     std::string id;
+    // It repeats what a change of the same batch is to make of the grant.
+    bool follows_change = false;
     Reply reply;
   };
   struct Batch {
@@ -244,6 +246,7 @@ class Gatekeeper {
   // Programs changes that are durable; those that the kernel refuses are
   // answered, taken back and removed from `changes`.
   void Program(std::vector<Change>& changes, const Now& now);
+  static bool HasChangeOf(const std::vector<Change>& changes, absl::string_view id);
   // Whether `change` is of the grant as the ledger has it.
   bool Follows(const Change& change) const;
   absl::Status Apply(const std::vector<Change>& changes, const Now& now);

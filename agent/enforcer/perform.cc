@@ -1,5 +1,6 @@
 // From a decided change to its answer: record, program, announce.
 
+#include <algorithm>
 #include <cstddef>
 #include <iterator>
 #include <utility>
@@ -18,6 +19,7 @@ constexpr char kInDoubt[] =
 constexpr char kFirewallInDoubt[] =
     "what the kernel's firewall holds is in doubt, and it takes no changes; the log says why, and "
     "it is tried again every second";
+constexpr char kRefusedBefore[] = "the change before it, to the same grant, was refused";
 
 }  // namespace
 
@@ -54,7 +56,13 @@ void Gatekeeper::Perform(Batch batch, const Now& now) {
   // Whoever revokes may believe the answer: the sessions are gone.
   EndSessionsOf(changes);
   for (const Change& change : changes) change.reply(change.after);
-  for (const Repeat& repeat : batch.repeats) repeat.reply(Get(repeat.id));
+  for (const Repeat& repeat : batch.repeats) {
+    if (repeat.follows_change && !HasChangeOf(changes, repeat.id)) {
+      repeat.reply(absl::UnavailableError(kRefusedBefore));
+    } else {
+      repeat.reply(Get(repeat.id));
+    }
+  }
   for (const Change& change : changes) {
     if (change.after.state != GrantState::kActive) {
       usage_.Forget(change.after.id);
@@ -145,6 +153,11 @@ void Gatekeeper::RetryDue(const Now& now) {
   AnnounceRecorded();
 }
 
+bool Gatekeeper::HasChangeOf(const std::vector<Change>& changes, absl::string_view id) {
+  return std::any_of(changes.begin(), changes.end(),
+                     [&](const Change& change) { return change.after.id == id; });
+}
+
 bool Gatekeeper::Follows(const Change& change) const {
   const Grant* present = ledger_.Find(change.after.id);
   if (!change.before || IsWithheld(change.after.id)) return present == nullptr;
@@ -165,7 +178,7 @@ void Gatekeeper::Program(std::vector<Change>& changes, const Now& now) {
   for (Change& change : changes) {
     absl::Status alone = status;
     if (!Follows(change)) {
-      alone = absl::UnavailableError("the change before it, to the same grant, was refused");
+      alone = absl::UnavailableError(kRefusedBefore);
     } else if (changes.size() > 1 && !resync_wanted_) {
       alone = ProgramAlone(change, now);
     }
