@@ -20,6 +20,7 @@
 #include "agent/enforcer/gatekeeper.h"
 #include "agent/enforcer/mailbox.h"
 #include "agent/firewall/nft/nft_firewall.h"
+#include "agent/firewall/nft/watcher.h"
 #include "agent/rpc/server.h"
 #include "agent/sessions/kernel_sessions.h"
 #include "agent/systemd/log.h"
@@ -141,6 +142,8 @@ class Agent {
   absl::Status OpenParts() {
     POSTERN_ASSIGN_OR_RETURN(loop_, EventLoop::Create());
     POSTERN_ASSIGN_OR_RETURN(firewall_, NftFirewall::Open());
+    // Before the first batch, so that nothing that comes after it is missed.
+    POSTERN_ASSIGN_OR_RETURN(watcher_, nft::Watcher::Open(firewall_->port()));
     POSTERN_ASSIGN_OR_RETURN(sessions_, KernelSessions::Open());
     POSTERN_ASSIGN_OR_RETURN(clock_watch_, ClockWatch::Open());
     POSTERN_ASSIGN_OR_RETURN(OpenedLedger ledger,
@@ -162,11 +165,17 @@ class Agent {
   }
 
   absl::Status WatchEverything() {
+    POSTERN_RETURN_IF_ERROR(loop_->OnReadable(watcher_->fd(), [this] {
+      HearOfTable();
+      Settle();
+    }));
     POSTERN_RETURN_IF_ERROR(loop_->OnAlarm([this] {
+      HearOfTable();
       gatekeeper_->OnAlarm();
       Settle();
     }));
     POSTERN_RETURN_IF_ERROR(loop_->OnReadable(mailbox_.fd(), [this] {
+      HearOfTable();
       mailbox_.Drain(*gatekeeper_);
       Settle();
     }));
@@ -200,11 +209,18 @@ class Agent {
     return absl::OkStatus();
   }
 
-  // A loop whose alarm cannot be set would miss ends: better restarted.
+  // What others did to the table comes before any other work.
+  void HearOfTable() {
+    const absl::StatusOr<std::optional<TableChange>> change = watcher_->Read();
+    if (!change.ok()) return Fail(change.status());
+    if (change->has_value()) gatekeeper_->OnTableChanged(**change);
+  }
+
+  // A loop whose alarm cannot be set would miss ends, and one that cannot hear
+  // what is done to the table would not undo it: better restarted.
   void Settle() {
     if (absl::Status status = AfterWork(); !status.ok()) Fail(std::move(status));
   }
-
   void Fail(absl::Status status) {
     failure_ = std::move(status);
     loop_->Exit();
@@ -269,7 +285,8 @@ class Agent {
   const std::string config_path_;
   const SystemClock clock_;
   std::unique_ptr<EventLoop> loop_;
-  std::unique_ptr<Firewall> firewall_;
+  std::unique_ptr<NftFirewall> firewall_;
+  std::unique_ptr<nft::Watcher> watcher_;
   std::unique_ptr<Sessions> sessions_;
   std::unique_ptr<SqliteStore> store_;
   std::unique_ptr<Gatekeeper> gatekeeper_;

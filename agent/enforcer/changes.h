@@ -3,6 +3,7 @@
 #ifndef POSTERN_AGENT_ENFORCER_CHANGES_H_
 #define POSTERN_AGENT_ENFORCER_CHANGES_H_
 
+#include <cstddef>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -21,6 +22,10 @@ inline constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 // How often it is looked whether the wall clock can be trusted, while grants wait
 // for that.
 inline constexpr absl::Duration kTrustInterval = absl::Seconds(5);
+
+// Up to how many elements their counters are read where nobody asked for them: a
+// dump of so many takes milliseconds.
+inline constexpr size_t kMostElementsRead = 10'000;
 
 // An event about `grant`; its number and detail are left for the caller.
 AuditEvent EventOf(AuditKind kind, const Grant& grant, absl::string_view actor, absl::Time time);

@@ -15,10 +15,8 @@ namespace {
 // How long before a grant's end its usage is read: the kernel forgets an
 // element's counter at the end itself.
 constexpr absl::Duration kUsageLead = absl::Milliseconds(20);
-// How often the usage of live grants is read, and up to how many elements: a
-// dump of so many takes milliseconds. The wall time is recorded as often.
+// How often the usage of live grants is read. The wall time is recorded as often.
 constexpr absl::Duration kUsageInterval = absl::Seconds(60);
-constexpr size_t kMostElementsRead = 10'000;
 // A step of the wall clock that the kernel did not tell of. Smaller ones cannot
 // be told from the clock's slewing.
 constexpr absl::Duration kMissedStep = absl::Seconds(1);
@@ -32,6 +30,7 @@ std::optional<BootTime> Gatekeeper::NextAlarm() const {
   };
   at_latest(retry_at_);
   if (!resync_wanted_) at_latest(programmer_.NextPrune());
+  at_latest(repairs_.NextAlarm());
   if (!withheld_.empty()) at_latest(withheld_check_at_);
   if (standing_.armed && standing_.armed->confirm_by) {
     at_latest(standing_.armed->confirm_by->deadline);

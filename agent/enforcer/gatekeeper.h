@@ -18,6 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "agent/enforcer/programmer.h"
+#include "agent/enforcer/repair_log.h"
 #include "agent/enforcer/unrecorded.h"
 #include "agent/enforcer/usage.h"
 #include "agent/firewall/builder.h"
@@ -62,16 +63,6 @@ struct Command {
 struct GatekeeperOptions {
   GateOptions gate;
   Limits limits;
-};
-
-// What others did to the table, and the agent undid, since it started.
-struct GateRepairs {
-  uint64_t count = 0;
-  std::optional<absl::Time> last;
-  // From the kernel's notification to its acknowledgement of the repair.
-  absl::Duration last_took;
-  absl::Duration longest_took;
-  std::string last_detail;
 };
 
 struct GateStatus {
@@ -174,10 +165,14 @@ class Gatekeeper {
   // them: no grant covers their peers.
   absl::StatusOr<std::vector<Flow>> ExposedSessions(const GatekeeperOptions& options) const;
 
+  // Somebody else changed the table: makes it anew, at once, in one batch.
+  void OnTableChanged(const TableChange& change);
+
   // Queries. A grant's usage is read from the kernel.
   absl::StatusOr<Grant> Get(absl::string_view id);
   absl::StatusOr<std::vector<Grant>> List(int64_t after, size_t limit, bool include_ended);
   absl::StatusOr<std::vector<AuditEvent>> Audit(uint64_t after, absl::Time since, size_t limit);
+  // By the ledger; where the kernel may hold something else, the answer says so.
   AccessAnswer Check(const Address& source, Protocol protocol, uint16_t port) const;
   absl::StatusOr<GateStatus> Status();
   size_t live_grants() const { return ledger_.size(); }
@@ -296,13 +291,31 @@ class Gatekeeper {
   void CompareClocks(const Now& now, absl::Duration least);
   // How many grants end sooner.
   size_t ShortenToWallEnds(const Now& now);
+  AccessAnswer CheckLedger(const Address& source, Protocol protocol, uint16_t port) const;
   absl::StatusOr<std::vector<Flow>> OlderFlowsAtStart();
   absl::StatusOr<std::vector<Flow>> OlderFlowsAfter(const GatekeeperOptions& next);
+  // Where the usage of grants is from when their table goes: the elements'
+  // counters, or what was last read of them.
+  enum class UsageBefore { kRead, kKnown };
   // Replaces the table, and keeps what the old one counted.
-  absl::Status RebuildTable(const GateOptions& gate, const std::vector<Flow>& older);
+  absl::Status RebuildTable(const GateOptions& gate, const std::vector<Flow>& older,
+                            UsageBefore usage = UsageBefore::kRead);
+  std::vector<Grant> CountedGrants(const Now& now, UsageBefore usage);
+  // What the standing table counted as dropped; of one that is gone, what it had
+  // counted when it was last read.
+  absl::StatusOr<Counter> ReadDropped();
+  // Repairs the table and records repairs, as far as they are due.
+  void RepairDue(const Now& now);
+  void Repair();
+  void RecordRepairs(const std::optional<std::string>& line);
+  // Where there is no table any more, makes it anew; whether that was so and it
+  // worked.
+  bool RestoredLostTable();
+  // The kernel may hold something else than the ledger says.
+  bool IsTableInDoubt() const;
   // After a batch whose outcome is not known: makes the kernel equal to the
   // ledger again, or tries once more in a while.
-  void Resync();
+  void Resync(UsageBefore usage = UsageBefore::kRead);
   void Report(const absl::Status& status, absl::string_view context) const;
 
   // As agent.yaml has them.
@@ -317,6 +330,8 @@ class Gatekeeper {
   std::set<Flow> older_;
   // What the tables before the standing one counted as dropped.
   Counter dropped_before_;
+  // What the standing one had when it was last read.
+  Counter dropped_seen_;
   std::string boot_id_;
   absl::Time started_;
   int64_t sequence_ = 0;
@@ -330,6 +345,7 @@ class Gatekeeper {
   // The kernel may hold something else than the ledger says.
   bool resync_wanted_ = false;
   std::vector<Refused> refused_;
+  RepairLog repairs_;
   Unrecorded unrecorded_;
   std::vector<AuditEvent> announcements_;
   // When to try again what failed.

@@ -98,7 +98,8 @@ absl::Status Gatekeeper::RestoreGrants(const std::vector<Grant>& stored, const N
   std::vector<Grant> grants = stored;
   std::vector<Grant*> all;
   for (Grant& grant : grants) all.push_back(&grant);
-  POSTERN_RETURN_IF_ERROR(usage_.Read(now, all));
+  // A grant whose usage cannot be told is a grant all the same.
+  Report(usage_.Read(now, all), "reading the usage that the standing table counted");
 
   for (size_t i = 0; i < grants.size(); ++i) {
     Grant& grant = grants[i];
@@ -134,6 +135,7 @@ absl::Status Gatekeeper::RestoreGrants(const std::vector<Grant>& stored, const N
 }
 
 void Gatekeeper::Stop() {
+  RecordRepairs(repairs_.Line());
   Report(RecordAgentEvent(AuditKind::kAgentStopped, kAgentActor,
                           absl::StrCat(ledger_.size(), " live grants stay with the kernel")),
          "recording the stop");
@@ -158,28 +160,25 @@ absl::Status Gatekeeper::PutInForce(GatekeeperOptions options) {
   return absl::OkStatus();
 }
 
-absl::Status Gatekeeper::RebuildTable(const GateOptions& gate, const std::vector<Flow>& older) {
+absl::Status Gatekeeper::RebuildTable(const GateOptions& gate, const std::vector<Flow>& older,
+                                      UsageBefore usage) {
   const Now now = with_.clock.Read();
-  std::vector<Grant> counted;
-  for (const auto& [id, grant] : ledger_.grants()) counted.push_back(grant);
-  std::vector<Grant*> pointers;
-  for (Grant& grant : counted) pointers.push_back(&grant);
-  // The right table without its counts is better than the wrong one.
-  Report(usage_.Read(now, pointers), "reading the usage that the old table counted");
-  const absl::StatusOr<Counter> dropped = with_.firewall.ReadCounter(kDroppedCounter);
+  const std::vector<Grant> counted = CountedGrants(now, usage);
+  const Counter dropped = ReadDropped().value_or(dropped_seen_);
   POSTERN_RETURN_IF_ERROR(
       Annotate(programmer_.Rebuild(gate, older, now.boot), "building the firewall's table"));
-  for (const Grant& grant : counted) ledger_.SetUsage(grant.id, usage_.LastReading(grant));
-  if (dropped.ok()) {
-    dropped_before_.packets += dropped->packets;
-    dropped_before_.bytes += dropped->bytes;
-  }
+  for (const Grant& grant : counted) ledger_.SetUsage(grant.id, grant.usage);
+  dropped_before_.packets += dropped.packets;
+  dropped_before_.bytes += dropped.bytes;
+  dropped_seen_ = Counter();
   older_ = std::set<Flow>(older.begin(), older.end());
+  // Whatever others had changed is undone.
+  if (repairs_.is_pending()) repairs_.TakeRepair(now.boot, with_.clock.Read());
   return absl::OkStatus();
 }
 
-void Gatekeeper::Resync() {
-  const absl::Status status = RebuildTable(options_.gate, {older_.begin(), older_.end()});
+void Gatekeeper::Resync(UsageBefore usage) {
+  const absl::Status status = RebuildTable(options_.gate, {older_.begin(), older_.end()}, usage);
   resync_wanted_ = !status.ok();
   if (status.ok()) return TakeBackRefused();
   retry_at_ = with_.clock.Read().boot + kRetryAfter;

@@ -144,6 +144,7 @@ void Gatekeeper::KeepUnrecorded(Write write, const absl::Status& why, const Now&
 }
 
 void Gatekeeper::RetryDue(const Now& now) {
+  RepairDue(now);
   if (!retry_at_ || now.boot < *retry_at_) return;
   retry_at_.reset();
   if (resync_wanted_) Resync();
@@ -166,7 +167,7 @@ bool Gatekeeper::Follows(const Change& change) const {
 
 void Gatekeeper::Program(std::vector<Change>& changes, const Now& now) {
   const absl::Status status = Apply(changes, now);
-  if (status.ok()) return;
+  if (status.ok() || RestoredLostTable()) return;
   for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
     PutBackInLedger(*change);
   }

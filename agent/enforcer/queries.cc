@@ -42,6 +42,25 @@ absl::StatusOr<std::vector<AuditEvent>> Gatekeeper::Audit(uint64_t after, absl::
 }
 
 AccessAnswer Gatekeeper::Check(const Address& source, Protocol protocol, uint16_t port) const {
+  AccessAnswer answer = CheckLedger(source, protocol, port);
+  if (!IsTableInDoubt()) return answer;
+  const absl::StatusOr<bool> standing = with_.firewall.HasTable();
+  if (standing.ok() && !*standing) {
+    return {.allowed = true,
+            .grant_id = {},
+            .end = {},
+            .reason =
+                "the firewall's table is gone and could not be made again yet: nothing is "
+                "guarded"};
+  }
+  absl::StrAppend(&answer.reason,
+                  " (by the ledger; another program changed the firewall's table, and it could not "
+                  "be repaired yet)");
+  return answer;
+}
+
+AccessAnswer Gatekeeper::CheckLedger(const Address& source, Protocol protocol,
+                                     uint16_t port) const {
   const std::vector<uint16_t>& guarded = options_.limits.guarded_ports;
   if (std::find(guarded.begin(), guarded.end(), port) == guarded.end()) {
     return {.allowed = true,
@@ -72,7 +91,8 @@ AccessAnswer Gatekeeper::Check(const Address& source, Protocol protocol, uint16_
 }
 
 absl::StatusOr<GateStatus> Gatekeeper::Status() {
-  POSTERN_ASSIGN_OR_RETURN(const Counter dropped, with_.firewall.ReadCounter(kDroppedCounter));
+  POSTERN_ASSIGN_OR_RETURN(const Counter dropped, ReadDropped());
+  POSTERN_ASSIGN_OR_RETURN(const bool table_protected, with_.firewall.OwnsTable());
   const Now now = with_.clock.Read();
   GateStatus status;
   status.live_grants = ledger_.size();
@@ -83,9 +103,16 @@ absl::StatusOr<GateStatus> Gatekeeper::Status() {
   status.now = now.wall;
   status.enforced = options_.gate.enforce;
   status.standing = standing_;
+  status.table_protected = table_protected;
+  status.repairs = repairs_.repairs();
   status.withheld_grants = withheld_.size();
   if (!withheld_.empty()) status.withheld_reason = withheld_reason_;
   status.clock_skew = clock_skew_;
+  if (IsTableInDoubt()) {
+    status.warnings.emplace_back(
+        "the firewall's table is not as it should be and could not be repaired yet; the log says "
+        "why");
+  }
   if (!unrecorded_.empty()) {
     status.warnings.push_back(absl::StrCat(unrecorded_.size(),
                                            " changes are in force but could not be recorded yet; "

@@ -1,5 +1,6 @@
 #include "agent/enforcer/usage.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <utility>
@@ -66,6 +67,9 @@ absl::Status UsageReader::Read(const Now& now, const std::vector<Grant*>& grants
   POSTERN_RETURN_IF_ERROR(AddCounters(firewall_, grants));
   for (size_t i = 0; i < grants.size(); ++i) {
     Usage& usage = grants[i]->usage;
+    // Somebody may have taken the element away, and its counter with it.
+    usage.packets = std::max(usage.packets, before[i].packets);
+    usage.bytes = std::max(usage.bytes, before[i].bytes);
     usage.first_used = before[i].first_used;
     usage.last_used = before[i].last_used;
     if (usage.packets > before[i].packets) {

@@ -25,7 +25,8 @@ class UsageReader {
 
   // Brings the usage of each grant up to date. What it says on entry is what was
   // counted before the standing table was made; what the table has counted is
-  // added. An element that several grants share counts for each of them.
+  // added. What was read before is never taken back. An element that several
+  // grants share counts for each of them.
   absl::Status Read(const Now& now, const std::vector<Grant*>& grants);
 
   // The usage of `grant` as last read; its own where it was never read.

@@ -44,6 +44,10 @@ class Firewall {
   // Whether the table exists.
   virtual absl::StatusOr<bool> HasTable() = 0;
 
+  // Whether the table exists and only this object can change it, and it would
+  // stay if this object were gone.
+  virtual absl::StatusOr<bool> OwnsTable() { return false; }
+
   // The granted sets that exist.
   virtual absl::StatusOr<std::vector<SetId>> ReadSets() = 0;
 
@@ -58,7 +62,7 @@ class Firewall {
   // sets do not exist.
   virtual absl::StatusOr<std::vector<Flow>> ReadOlderFlows() = 0;
 
-  // A named counter of the table.
+  // A named counter of the table; NOT_FOUND when it does not exist.
   virtual absl::StatusOr<Counter> ReadCounter(absl::string_view name) = 0;
 };
 

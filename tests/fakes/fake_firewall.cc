@@ -182,9 +182,9 @@ absl::StatusOr<std::vector<Flow>> FakeFirewall::ReadOlderFlows() {
 }
 
 absl::StatusOr<Counter> FakeFirewall::ReadCounter(absl::string_view name) {
-  if (!table_) return absl::UnavailableError("no table");
+  if (!table_) return absl::NotFoundError("no table");
   const auto it = table_->counters.find(name);
-  if (it == table_->counters.end()) return absl::UnavailableError("no such counter");
+  if (it == table_->counters.end()) return absl::NotFoundError("no such counter");
   return it->second;
 }
 

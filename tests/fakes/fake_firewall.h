@@ -41,6 +41,7 @@ class FakeFirewall final : public Firewall {
 
   absl::Status Commit(const Transaction& transaction) override;
   absl::StatusOr<bool> HasTable() override { return table_.has_value(); }
+  absl::StatusOr<bool> OwnsTable() override { return protected_ && table_.has_value(); }
   absl::StatusOr<std::vector<SetId>> ReadSets() override;
   absl::StatusOr<std::vector<InstalledElement>> ReadElements(const SetId& set) override;
   absl::StatusOr<std::optional<InstalledElement>> ReadElement(const SetId& set,
@@ -56,6 +57,10 @@ class FakeFirewall final : public Firewall {
   void LoseNextAck() { lose_next_ack_ = true; }
   // Another program deletes the table.
   void DeleteTable() { table_.reset(); }
+  // For what else it may do to the table, which must be there.
+  FakeTable& Tamper() { return *table_; }
+  // The table is this firewall's own, or (as at first) open to other programs.
+  void Protect(bool on) { protected_ = on; }
   // A packet passes through an element of this key.
   void Use(const SetId& set, const AccessKey& key, Counter packets);
 
@@ -72,6 +77,7 @@ class FakeFirewall final : public Firewall {
   absl::Status commit_failure_;
   std::optional<Address> refused_;
   bool lose_next_ack_ = false;
+  bool protected_ = false;
   int commits_ = 0;
   std::optional<FakeTable> table_;
 };

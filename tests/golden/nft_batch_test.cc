@@ -24,8 +24,10 @@
 namespace postern {
 namespace {
 
-constexpr nft::Capabilities kNewKernel = {.destroys_elements = true, .updates_in_place = true};
-constexpr nft::Capabilities kMiddleKernel = {.destroys_elements = true, .updates_in_place = false};
+constexpr nft::Capabilities kNewKernel = {
+    .destroys_elements = true, .updates_in_place = true, .protects_tables = true};
+constexpr nft::Capabilities kMiddleKernel = {
+    .destroys_elements = true, .updates_in_place = false, .protects_tables = false};
 constexpr nft::Capabilities kOldKernel = {};
 
 constexpr uint32_t kFirstSequence = 100;
@@ -140,6 +142,7 @@ std::vector<GoldenCase> Cases() {
        {ReplaceTable{}, AddCounter{"dropped"}, AddChain{"admit", std::nullopt},
         AddChain{"gate", BaseHook{Hook::kPrerouting, -160}},
         AddChain{"reply", BaseHook{Hook::kPostrouting, -160}}, FlushChain{"gate"}}},
+      {"table_old_kernel", kMiddleKernel, {ReplaceTable{}}},
       {"rules",
        kNewKernel,
        {AddRule{loads}, AddRule{decisions}, AddRule{{"gate", {Goto{"admit"}}}},

@@ -18,7 +18,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::UnorderedElementsAre;
 
-constexpr nft::Capabilities kMiddleKernel = {.destroys_elements = true, .updates_in_place = false};
+constexpr nft::Capabilities kMiddleKernel = {
+    .destroys_elements = true, .updates_in_place = false, .protects_tables = false};
 constexpr nft::Capabilities kOldKernel = {};
 
 struct KernelCase {

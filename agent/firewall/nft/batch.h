@@ -18,6 +18,10 @@ namespace postern::nft {
 // NFT_MSG_DESTROYSETELEM of Linux 6.3; younger than the headers we build with.
 inline constexpr uint16_t kDestroySetElement = 30;
 
+// Table flags: owned by the socket that made it (NFT_TABLE_F_OWNER), and kept when
+// that is closed (NFT_TABLE_F_PERSIST of Linux 6.9; younger than the headers).
+inline constexpr uint32_t kProtectedTable = 0x2 | 0x4;
+
 // The message that starts at `bytes`, which are aligned to 4.
 inline const nlmsghdr* MessageAt(const void* bytes) { return static_cast<const nlmsghdr*>(bytes); }
 

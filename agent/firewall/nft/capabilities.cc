@@ -45,9 +45,11 @@ class Prober {
       PutSet();
       PutElement(NFT_MSG_NEWSETELEM, kPresent, kFirstMilliseconds);
     }));
-    const absl::StatusOr<Capabilities> found = Try();
+    absl::StatusOr<Capabilities> found = Try();
     POSTERN_RETURN_IF_ERROR(
         MustCommit("remove the table of a trial", [this] { PutTable(NFT_MSG_DELTABLE); }));
+    if (!found.ok()) return found;
+    POSTERN_ASSIGN_OR_RETURN(found->protects_tables, TryProtection());
     return found;
   }
 
@@ -73,6 +75,15 @@ class Prober {
     return found;
   }
 
+  // Makes and deletes a table in one transaction, so that nothing can stay.
+  absl::StatusOr<bool> TryProtection() {
+    POSTERN_ASSIGN_OR_RETURN(const std::optional<KernelError> refused, Commit([this] {
+                               PutTable(NFT_MSG_NEWTABLE, kProtectedTable);
+                               PutTable(NFT_MSG_DELTABLE);
+                             }));
+    return !refused.has_value();
+  }
+
   absl::StatusOr<std::optional<KernelError>> Commit(absl::FunctionRef<void()> fill) {
     batch_.Begin(socket_.next_sequence());
     fill();
@@ -89,9 +100,10 @@ class Prober {
 
   static Bytes KeyBytes(uint32_t key) { return {0, 0, 0, static_cast<uint8_t>(key)}; }
 
-  void PutTable(uint16_t type) {
+  void PutTable(uint16_t type, uint32_t flags = 0) {
     const auto table = Own<TablePtr>(nftnl_table_alloc());
     nftnl_table_set_str(table.get(), NFTNL_TABLE_NAME, table_.c_str());
+    if (flags != 0) nftnl_table_set_u32(table.get(), NFTNL_TABLE_FLAGS, flags);
     nftnl_table_nlmsg_build_payload(
         batch_.Add(type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0, 0, kRoom), table.get());
   }

@@ -16,11 +16,14 @@ struct Capabilities {
   // Adding an element that is there moves its end (Linux 6.12); older kernels
   // answer success and change nothing.
   bool updates_in_place = false;
+  // A table can belong to one socket and outlive it (flags owner and persist,
+  // Linux 6.9): other programs can neither change nor flush it.
+  bool protects_tables = false;
 
   friend bool operator==(const Capabilities&, const Capabilities&) = default;
 };
 
-// Tries both in a table of its own, "postern-probe-PID", which is gone again
+// Tries them in a table of its own, "postern-probe-PID", which is gone again
 // when this returns. UNAVAILABLE or PERMISSION_DENIED when the kernel refuses.
 absl::StatusOr<Capabilities> Probe(Socket& socket);
 

@@ -55,7 +55,8 @@ absl::Status Refuse(const Operation& operation, absl::string_view why) {
 // Writes operations other than those on elements, which come in runs.
 class Writer {
  public:
-  explicit Writer(Batch& batch) : batch_(batch) {}
+  Writer(const Capabilities& capabilities, Batch& batch)
+      : capabilities_(capabilities), batch_(batch) {}
 
   // The operation that the next messages come from, for messages and numbers.
   void Enter(size_t index, const Operation& operation) {
@@ -65,9 +66,11 @@ class Writer {
 
   absl::Status operator()(const ReplaceTable&) {
     // Adding one that is there changes nothing, so the deletion always finds it.
+    // A message without flags leaves those of a standing table alone, whatever
+    // made it.
     PutTable(NFT_MSG_NEWTABLE);
     PutTable(NFT_MSG_DELTABLE);
-    PutTable(NFT_MSG_NEWTABLE);
+    PutTable(NFT_MSG_NEWTABLE, capabilities_.protects_tables ? kProtectedTable : 0);
     return absl::OkStatus();
   }
 
@@ -184,9 +187,10 @@ class Writer {
     return Refuse(*operation_, absl::StrCat("a name has at most ", kMaxName, " bytes"));
   }
 
-  void PutTable(uint16_t type) {
+  void PutTable(uint16_t type, uint32_t flags = 0) {
     const auto table = Own<TablePtr>(nftnl_table_alloc());
     nftnl_table_set_str(table.get(), NFTNL_TABLE_NAME, kTableName);
+    if (flags != 0) nftnl_table_set_u32(table.get(), NFTNL_TABLE_FLAGS, flags);
     nftnl_table_nlmsg_build_payload(Start(type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0),
                                     table.get());
   }
@@ -212,6 +216,7 @@ class Writer {
     nftnl_set_nlmsg_build_payload(Start(NFT_MSG_NEWSET, NLM_F_CREATE), set);
   }
 
+  const Capabilities& capabilities_;
   Batch& batch_;
   size_t index_ = 0;
   const Operation* operation_ = nullptr;
@@ -228,7 +233,7 @@ bool IsAboutElements(const Operation& operation) {
 absl::Status Encode(const Transaction& transaction, const Capabilities& capabilities,
                     const TimeoutClock& clock, uint32_t first_sequence, Batch& batch) {
   batch.Begin(first_sequence);
-  Writer writer(batch);
+  Writer writer(capabilities, batch);
   for (size_t i = 0; i < transaction.size();) {
     if (IsAboutElements(transaction[i])) {
       i = AppendElements(transaction, i, capabilities, clock, batch);

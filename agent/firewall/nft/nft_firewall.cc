@@ -155,6 +155,19 @@ absl::StatusOr<bool> NftFirewall::HasTable() {
   return found;
 }
 
+absl::StatusOr<bool> NftFirewall::OwnsTable() {
+  std::optional<uint32_t> protector;
+  POSTERN_ASSIGN_OR_RETURN(const int error, socket_->Read(Request::GetTable().message(), NoRestart,
+                                                          [&protector](const nlmsghdr& message) {
+                                                            protector =
+                                                                nft::ParseProtector(message);
+                                                          }));
+  if (error != 0 && error != ENOENT) {
+    return KernelStatus(error, absl::StrCat("read table inet ", kTableName));
+  }
+  return protector == port();
+}
+
 absl::StatusOr<std::vector<SetId>> NftFirewall::ReadSets() {
   std::vector<SetId> sets;
   POSTERN_ASSIGN_OR_RETURN(const int error,
@@ -242,6 +255,7 @@ absl::StatusOr<Counter> NftFirewall::ReadCounter(absl::string_view name) {
       const int error,
       socket_->Read(Request::GetCounter(std::string(name)).message(), NoRestart,
                     [&](const nlmsghdr& message) { counter = nft::ParseCounter(message); }));
+  if (error == ENOENT) return absl::NotFoundError(nft::KernelMessage(error, what));
   if (error != 0) return KernelStatus(error, what);
   if (!counter.has_value())
     return absl::UnavailableError(absl::StrCat(what, ": no value in the answer"));

@@ -3,6 +3,7 @@
 #ifndef POSTERN_AGENT_FIREWALL_NFT_NFT_FIREWALL_H_
 #define POSTERN_AGENT_FIREWALL_NFT_NFT_FIREWALL_H_
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -18,7 +19,9 @@
 
 namespace postern {
 
-// The table `inet postern` of one network namespace. It does not tell an
+// The table `inet postern` of one network namespace. Where the kernel can, the
+// table is made so that only this object can change it until it is destroyed,
+// and stays when it is; any other may then replace it. It does not tell an
 // element's last use: what the kernel has for it makes Debian 12's nft(8) crash
 // on every listing of the ruleset.
 class NftFirewall final : public Firewall {
@@ -31,9 +34,12 @@ class NftFirewall final : public Firewall {
   static absl::StatusOr<std::unique_ptr<NftFirewall>> Open(const nft::Capabilities& capabilities);
 
   const nft::Capabilities& capabilities() const { return capabilities_; }
+  // The netlink port that its transactions come from, for nft::Watcher.
+  uint32_t port() const { return socket_->port(); }
 
   absl::Status Commit(const Transaction& transaction) override;
   absl::StatusOr<bool> HasTable() override;
+  absl::StatusOr<bool> OwnsTable() override;
   absl::StatusOr<std::vector<SetId>> ReadSets() override;
   // Each key once. Elements whose keys no grant could have are left out where
   // no packet can match them.

@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "agent/firewall/nft/attributes.h"
+#include "agent/firewall/nft/batch.h"
 
 namespace postern::nft {
 namespace {
@@ -46,6 +47,13 @@ Attributes<Max> AttributesIn(const nlattr& nest) {
     if (type <= Max) kept[type] = &attribute;
   });
   return kept;
+}
+
+std::optional<uint32_t> Number32(const nlattr* attribute) {
+  if (attribute == nullptr || mnl_attr_get_payload_len(attribute) != sizeof(uint32_t)) {
+    return std::nullopt;
+  }
+  return be32toh(mnl_attr_get_u32(attribute));
 }
 
 std::optional<uint64_t> Number64(const nlattr* attribute) {
@@ -162,6 +170,14 @@ std::optional<SetId> ParseSetName(absl::string_view name) {
   // "keep4_07" and "keep4_+7" read as numbers too.
   if (id.Name() != name) return std::nullopt;
   return id;
+}
+
+std::optional<uint32_t> ParseProtector(const nlmsghdr& message) {
+  if (!IsOfType(message, NFT_MSG_NEWTABLE)) return std::nullopt;
+  const auto attributes = AttributesOf<NFTA_TABLE_MAX>(message);
+  const std::optional<uint32_t> flags = Number32(attributes[NFTA_TABLE_FLAGS]);
+  if (!flags || (*flags & kProtectedTable) != kProtectedTable) return std::nullopt;
+  return Number32(attributes[NFTA_TABLE_OWNER]);
 }
 
 std::optional<SetId> ParseSet(const nlmsghdr& message) {

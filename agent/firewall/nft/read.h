@@ -20,6 +20,11 @@ namespace postern::nft {
 // The set that SetId::Name calls so; empty for another name.
 std::optional<SetId> ParseSetName(absl::string_view name);
 
+// The netlink port of the socket that a table, as a NEWTABLE message describes
+// it, belongs to, if it is also kept when that socket is closed; empty for one
+// that any program may change.
+std::optional<uint32_t> ParseProtector(const nlmsghdr& message);
+
 // The granted set that a NEWSET message of our table describes.
 std::optional<SetId> ParseSet(const nlmsghdr& message);
 

@@ -93,6 +93,8 @@ absl::StatusOr<std::unique_ptr<Socket>> Socket::Open() {
   return socket;
 }
 
+uint32_t Socket::port() const { return mnl_socket_get_portid(socket_.get()); }
+
 uint32_t Socket::TakeSequences(uint32_t count) {
   const uint32_t first = next_sequence_;
   next_sequence_ += count;

@@ -44,6 +44,9 @@ class Socket {
  public:
   static absl::StatusOr<std::unique_ptr<Socket>> Open();
 
+  // Its address, which the kernel's messages about its transactions carry.
+  uint32_t port() const;
+
   // The first of `count` numbers that no other message has.
   uint32_t TakeSequences(uint32_t count);
   // The number that TakeSequences would give.

@@ -102,7 +102,16 @@ void GateWorld::StartGate() {
   host_->Run([&] {
     absl::StatusOr<std::unique_ptr<NftFirewall>> firewall = NftFirewall::Open();
     ASSERT_TRUE(firewall.ok()) << firewall.status();
+    if (!protect_) {
+      nft::Capabilities less = (*firewall)->capabilities();
+      less.protects_tables = false;
+      firewall = NftFirewall::Open(less);
+      ASSERT_TRUE(firewall.ok()) << firewall.status();
+    }
     firewall_ = *std::move(firewall);
+    absl::StatusOr<std::unique_ptr<nft::Watcher>> watcher = nft::Watcher::Open(firewall_->port());
+    ASSERT_TRUE(watcher.ok()) << watcher.status();
+    watcher_ = *std::move(watcher);
     absl::StatusOr<std::unique_ptr<KernelSessions>> sessions = KernelSessions::Open();
     ASSERT_TRUE(sessions.ok()) << sessions.status();
     sessions_ = *std::move(sessions);
@@ -120,8 +129,18 @@ void GateWorld::StartGate() {
   ASSERT_TRUE(started.ok()) << started;
 }
 
+bool GateWorld::HearOfTable(absl::Duration patience) {
+  if (!Ready(watcher_->fd(), POLLIN, patience)) return false;
+  const absl::StatusOr<std::optional<TableChange>> change = watcher_->Read();
+  EXPECT_TRUE(change.ok()) << change.status();
+  if (!change.ok() || !change->has_value()) return false;
+  gatekeeper_->OnTableChanged(**change);
+  return true;
+}
+
 void GateWorld::KillGate() {
   gatekeeper_.reset();
+  watcher_.reset();
   sessions_.reset();
   firewall_.reset();
   store_.reset();

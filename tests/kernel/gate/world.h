@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "agent/enforcer/gatekeeper.h"
 #include "agent/firewall/nft/nft_firewall.h"
+#include "agent/firewall/nft/watcher.h"
 #include "agent/sessions/kernel_sessions.h"
 #include "agent/store/sqlite_store.h"
 #include "common/clock.h"
@@ -71,6 +72,9 @@ class GateWorld : public ::testing::Test {
 
   // Starts the gate in the host's namespace, over what is there already.
   void StartGate();
+  // Hears what others did to the table since the last call, as the daemon's loop
+  // does; whether there was something. Waits for it up to `patience`.
+  bool HearOfTable(absl::Duration patience = absl::ZeroDuration());
   // The daemon is gone; the kernel keeps what it has.
   void KillGate();
 
@@ -114,6 +118,9 @@ class GateWorld : public ::testing::Test {
   std::string directory_;
   std::unique_ptr<SqliteStore> store_;
   std::unique_ptr<NftFirewall> firewall_;
+  // Whether StartGate uses the kernel's protection of tables, if it has it.
+  bool protect_ = true;
+  std::unique_ptr<nft::Watcher> watcher_;
   std::unique_ptr<KernelSessions> sessions_;
   std::unique_ptr<Gatekeeper> gatekeeper_;
   std::vector<std::pair<uint16_t, Fd>> listeners_;

@@ -138,6 +138,21 @@ TEST(ReadTest, AMessageThatClaimsMoreThanThereIsIsNotWhole) {
 
 // Whatever arrives, nothing is read beyond it (the sanitizers watch) and nothing
 // hangs.
+TEST(ReadTest, ATableIsProtectedThatHasAnOwnerAndStaysWithoutIt) {
+  const auto protector = [](uint32_t flags, bool owner) {
+    Answer answer(NFT_MSG_NEWTABLE);
+    mnl_attr_put_strz(answer.message(), NFTA_TABLE_NAME, kTableName);
+    mnl_attr_put_u32(answer.message(), NFTA_TABLE_FLAGS, htobe32(flags));
+    if (owner) mnl_attr_put_u32(answer.message(), NFTA_TABLE_OWNER, htobe32(4711));
+    return ParseProtector(*answer.message());
+  };
+  EXPECT_EQ(protector(6, true), 4711U);
+  EXPECT_EQ(protector(2, true), std::nullopt);
+  EXPECT_EQ(protector(4, false), std::nullopt);
+  EXPECT_EQ(protector(0, false), std::nullopt);
+  EXPECT_EQ(ParseProtector(*Answer(NFT_MSG_NEWTABLE).message()), std::nullopt);
+}
+
 TEST(ReadTest, DamagedAnswersAreSurvived) {
   std::mt19937 random(1);
   Answer whole = TwoElements();
@@ -163,6 +178,8 @@ TEST(ReadTest, DamagedAnswersAreSurvived) {
     ParseSet(*message);
     message->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSET;
     ParseSet(*message);
+    message->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE;
+    ParseProtector(*message);
     message->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWOBJ;
     ParseCounter(*message);
   }
