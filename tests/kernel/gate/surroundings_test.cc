@@ -1,7 +1,6 @@
 // What the gate must leave alone, and what must not get around it.
 
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <fstream>
@@ -21,31 +20,45 @@ TEST_F(GateSurroundingsTest, LoopbackIsNotGuarded) {
   EXPECT_TRUE(TcpPasses(*host_, kHost4, 22));
 }
 
+struct Wire {
+  const char* host;
+  const char* peer;
+};
+constexpr Wire kWires[] = {{kHost4, kFriend4}, {kHost6, kFriend6}};
+
 TEST_F(GateSurroundingsTest, TheHostsOwnConnectionsFromAGuardedPortGoOn) {
   StartGate();
-  Fd listener;
-  friend_->Run([&] {
-    listener = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in any{.sin_family = AF_INET, .sin_port = htons(8080), .sin_addr = {}, .sin_zero = {}};
-    EXPECT_EQ(bind(listener.get(), reinterpret_cast<sockaddr*>(&any), sizeof any), 0);
-    EXPECT_EQ(listen(listener.get(), 1), 0);
-  });
   listeners_.clear();
-  Fd client;
-  host_->Run([&] {
-    client = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const int on = 1;
-    setsockopt(client.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    sockaddr_in own{.sin_family = AF_INET, .sin_port = htons(22), .sin_addr = {}, .sin_zero = {}};
-    EXPECT_EQ(bind(client.get(), reinterpret_cast<sockaddr*>(&own), sizeof own), 0);
-    sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(8080), .sin_addr = {}, .sin_zero = {}};
-    to.sin_addr.s_addr = htonl(0xc0000207);  // 192.0.2.7
-    EXPECT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
-  });
-  const Fd server(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  ASSERT_TRUE(server);
-  EXPECT_TRUE(Flows(client, server));
-  EXPECT_TRUE(Flows(server, client));
+  for (const Wire& wire : kWires) {
+    const Fd listener = Bind(*friend_, wire.peer, 8080, SOCK_STREAM);
+    ASSERT_EQ(listen(listener.get(), 1), 0);
+    const Fd client = Bind(*host_, wire.host, 22, SOCK_STREAM);
+    ASSERT_TRUE(Connect(client, wire.peer, 8080)) << wire.peer;
+    const Fd server(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    ASSERT_TRUE(server) << wire.peer;
+    EXPECT_TRUE(Flows(client, server, kLongPatience)) << wire.peer;
+    EXPECT_TRUE(Flows(server, client, kLongPatience)) << wire.peer;
+  }
+}
+
+TEST_F(GateSurroundingsTest, TheHostsOwnDatagramsFromAGuardedPortAreAnswered) {
+  StartGate();
+  for (const Wire& wire : kWires) {
+    for (const uint16_t port : options_.limits.guarded_ports) {
+      const Fd peer = Bind(*friend_, wire.peer, 5353, SOCK_DGRAM);
+      const Fd own = Bind(*host_, wire.host, port, SOCK_DGRAM);
+      ASSERT_TRUE(Connect(peer, wire.host, port));
+      EXPECT_FALSE(Flows(peer, own)) << wire.peer << " was not asked by port " << port;
+      ASSERT_TRUE(Connect(own, wire.peer, 5353));
+      EXPECT_TRUE(Flows(own, peer, kLongPatience)) << wire.peer << " from " << port;
+      EXPECT_TRUE(Flows(peer, own, kLongPatience)) << wire.peer << " to " << port;
+      const Fd other = Bind(*friend_, wire.peer, 5354, SOCK_DGRAM);
+      ASSERT_TRUE(Connect(other, wire.host, port));
+      const uint64_t dropped = gatekeeper_->Status()->dropped.packets;
+      EXPECT_FALSE(Flows(other, own)) << "another port was not asked";
+      EXPECT_GT(gatekeeper_->Status()->dropped.packets, dropped);
+    }
+  }
 }
 
 TEST_F(GateSurroundingsTest, ConnectionsOlderThanTheGateLiveOnAndAdmitNobodyElse) {
@@ -103,12 +116,8 @@ class PublishedPortTest : public GateWorld {
     Nft(*host_,
         "table ip nat { chain prerouting { type nat hook prerouting priority dstnat; "
         "fib daddr type local tcp dport 22 dnat to 10.88.0.2:80; }\n}");
-    container_->Run([&] {
-      inside_ = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-      sockaddr_in any{.sin_family = AF_INET, .sin_port = htons(80), .sin_addr = {}, .sin_zero = {}};
-      EXPECT_EQ(bind(inside_.get(), reinterpret_cast<sockaddr*>(&any), sizeof any), 0);
-      EXPECT_EQ(listen(inside_.get(), 8), 0);
-    });
+    inside_ = Bind(*container_, "0.0.0.0", 80, SOCK_STREAM);
+    EXPECT_EQ(listen(inside_.get(), 8), 0);
     StartGate();
   }
   Session OpenPublished() {
@@ -191,6 +200,26 @@ TEST_F(GateSurroundingsTest, TheAgentsOwnPortIsForItsControllers) {
   EXPECT_FALSE(TcpPasses(*friend_, kHost6, 7443));
   EXPECT_FALSE(TcpPasses(*stranger_, kHostToStranger4, 7443));
   EXPECT_TRUE(TcpPasses(*stranger_, kHostToStranger6, 7443));
+}
+
+TEST_F(GateSurroundingsTest, AReloadChangesWhoMayReachTheAgentsOwnPort) {
+  options_.gate.own_port = OwnPort{.port = 7443, .from = {P("192.0.2.0/24")}};
+  Listen(7443);
+  StartGate();
+  const Session session = Open(*friend_, kHost4, 7443);
+  const uint64_t dropped = gatekeeper_->Status()->dropped.packets;
+  EXPECT_FALSE(TcpPasses(*stranger_, kHostToStranger4, 7443));
+  EXPECT_GT(gatekeeper_->Status()->dropped.packets, dropped) << "by the gate";
+
+  options_.gate.own_port->from = {P("198.51.100.0/24")};
+  ASSERT_TRUE(gatekeeper_->Reconfigure(options_, "test").ok());
+  EXPECT_TRUE(TcpPasses(*stranger_, kHostToStranger4, 7443, kLongPatience));
+  EXPECT_FALSE(TcpPasses(*friend_, kHost4, 7443));
+  EXPECT_FALSE(Flows(session.client, session.server));
+
+  options_.gate.own_port.reset();
+  ASSERT_TRUE(gatekeeper_->Reconfigure(options_, "test").ok());
+  EXPECT_TRUE(TcpPasses(*friend_, kHost4, 7443, kLongPatience));
 }
 
 TEST_F(GateSurroundingsTest, AnotherTablesAcceptDoesNotOpenTheGate) {

@@ -194,36 +194,45 @@ void GateWorld::WaitForEnd(const Grant& grant, bool daemon_alive) {
 }
 
 void GateWorld::Listen(uint16_t port) {
-  Fd fd;
-  host_->Run([&] {
-    fd = Fd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    const int off = 0;
-    const int on = 1;
-    setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    const SocketAddress at = At("::", port);
-    EXPECT_EQ(bind(fd.get(), at.get(), at.length), 0);
-    EXPECT_EQ(listen(fd.get(), 64), 0);
-  });
+  Fd fd = Bind(*host_, "::", port, SOCK_STREAM);
+  EXPECT_EQ(listen(fd.get(), 64), 0);
   listeners_.emplace_back(port, std::move(fd));
+}
+
+Fd GateWorld::Bind(const Namespace& where, absl::string_view address, uint16_t port, int type) {
+  Fd fd;
+  where.Run([&] {
+    fd = NewSocket(address, type);
+    const int on = 1;
+    if (type == SOCK_STREAM) setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    const SocketAddress at = At(address, port);
+    EXPECT_EQ(bind(fd.get(), at.get(), at.length), 0) << address << " port " << port;
+  });
+  return fd;
 }
 
 Fd GateWorld::Connect(const Namespace& from, absl::string_view to, uint16_t port,
                       absl::Duration patience) {
   Fd fd;
   from.Run([&] { fd = NewSocket(to, SOCK_STREAM); });
+  return Connect(fd, to, port, patience) ? std::move(fd) : Fd();
+}
+
+bool GateWorld::Connect(const Fd& fd, absl::string_view to, uint16_t port,
+                        absl::Duration patience) {
   const SocketAddress at = At(to, port);
-  if (connect(fd.get(), at.get(), at.length) != 0 && errno != EINPROGRESS) return Fd();
-  if (!Ready(fd.get(), POLLOUT, patience)) return Fd();
+  if (connect(fd.get(), at.get(), at.length) != 0 && errno != EINPROGRESS) return false;
+  if (!Ready(fd.get(), POLLOUT, patience)) return false;
   int error = 0;
   socklen_t size = sizeof error;
   getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-  return error == 0 ? std::move(fd) : Fd();
+  return error == 0;
 }
 
-bool GateWorld::TcpPasses(const Namespace& from, absl::string_view to, uint16_t port) {
+bool GateWorld::TcpPasses(const Namespace& from, absl::string_view to, uint16_t port,
+                          absl::Duration patience) {
   EmptyBacklogs();
-  return static_cast<bool>(Connect(from, to, port));
+  return static_cast<bool>(Connect(from, to, port, patience));
 }
 
 void GateWorld::EmptyBacklogs() {
@@ -233,13 +242,10 @@ void GateWorld::EmptyBacklogs() {
   }
 }
 
-bool GateWorld::UdpPasses(const Namespace& from, absl::string_view to, uint16_t port, size_t size) {
-  Fd receiver;
-  host_->Run([&] {
-    receiver = NewSocket(to, SOCK_DGRAM);
-    const SocketAddress at = At(A(to).family == Family::kIpv4 ? "0.0.0.0" : "::", port);
-    EXPECT_EQ(bind(receiver.get(), at.get(), at.length), 0);
-  });
+bool GateWorld::UdpPasses(const Namespace& from, absl::string_view to, uint16_t port, size_t size,
+                          absl::Duration patience) {
+  const char* any = A(to).family == Family::kIpv4 ? "0.0.0.0" : "::";
+  const Fd receiver = Bind(*host_, any, port, SOCK_DGRAM);
   Fd sender;
   from.Run([&] { sender = NewSocket(to, SOCK_DGRAM); });
   const int on = 1;
@@ -248,7 +254,7 @@ bool GateWorld::UdpPasses(const Namespace& from, absl::string_view to, uint16_t 
   const SocketAddress at = At(to, port);
   EXPECT_EQ(sendto(sender.get(), data.data(), data.size(), 0, at.get(), at.length),
             static_cast<ssize_t>(data.size()));
-  return Ready(receiver.get(), POLLIN, kPatience);
+  return Ready(receiver.get(), POLLIN, patience);
 }
 
 Session GateWorld::Open(const Namespace& from, absl::string_view to, uint16_t port) {

@@ -91,12 +91,19 @@ class GateWorld : public ::testing::Test {
   // ---- Packets ----
   // A listener of the host, for both families.
   void Listen(uint16_t port);
+  // A socket of `where` (SOCK_STREAM or SOCK_DGRAM) that does not block.
+  static Fd Bind(const Namespace& where, absl::string_view address, uint16_t port, int type);
   // Connects from `from`; no descriptor when nothing answers within `patience`.
   Fd Connect(const Namespace& from, absl::string_view to, uint16_t port,
              absl::Duration patience = kPatience);
-  bool TcpPasses(const Namespace& from, absl::string_view to, uint16_t port);
+  // Connects a socket that is there; false when nothing answers.
+  static bool Connect(const Fd& fd, absl::string_view to, uint16_t port,
+                      absl::Duration patience = kLongPatience);
+  bool TcpPasses(const Namespace& from, absl::string_view to, uint16_t port,
+                 absl::Duration patience = kPatience);
   // Sends a datagram of `size` bytes to a receiver of the host.
-  bool UdpPasses(const Namespace& from, absl::string_view to, uint16_t port, size_t size = 8);
+  bool UdpPasses(const Namespace& from, absl::string_view to, uint16_t port, size_t size = 8,
+                 absl::Duration patience = kPatience);
   // A connection with the host's end accepted.
   Session Open(const Namespace& from, absl::string_view to, uint16_t port);
   // Whether a byte that one end sends reaches the other.

@@ -146,7 +146,7 @@ TEST_F(CommandLine, RefusesBadFormsAndValues) {
   for (const auto& arguments : cases) EXPECT_THAT(Wrong(arguments), HasSubstr("posternctl: "));
 }
 
-TEST_F(CommandLine, VerbsOfLaterAreUnknownForNow) {
+TEST_F(CommandLine, AVerbThatIsNoneIsRefusedWithThoseThereAre) {
   for (const char* verb : {"doctor", "policy", "request", "vm"}) {
     EXPECT_THAT(Wrong({verb}), HasSubstr("is not a command; there are status, grants"));
   }
