@@ -5,6 +5,21 @@
 
 namespace postern::simulation {
 
+namespace {
+
+std::optional<AuditKind> In(const std::map<std::string, AuditKind, std::less<>>& kinds,
+                            absl::string_view id) {
+  const auto it = kinds.find(id);
+  if (it == kinds.end()) return std::nullopt;
+  return it->second;
+}
+
+}  // namespace
+
+bool IsEnd(AuditKind kind) {
+  return kind == AuditKind::kGrantExpired || kind == AuditKind::kGrantRevoked;
+}
+
 absl::Status SimulatedDisk::Commit(const std::vector<Write>& writes) {
   const Fate fate = io_.Begin("disk");
   absl::Status status;
@@ -19,7 +34,8 @@ absl::Status SimulatedDisk::Commit(const std::vector<Write>& writes) {
     leftover_.reset();
     Apply(writes);
   }
-  if (!status.ok()) ++failures_;
+  last_failed_ = !status.ok();
+  if (last_failed_) ++failures_;
   io_.End(fate, status.ok() ? "" : fate.answer_lost ? "ANSWER LOST" : full_ ? "FULL" : "REFUSED");
   return status;
 }
@@ -29,7 +45,10 @@ void SimulatedDisk::Apply(const std::vector<Write>& writes) {
     throw Violation{absl::StrCat("I4: a transaction that no store takes: ", status.message())};
   }
   for (const Write& write : writes) {
-    if (write.audit) last_kinds_[write.audit->grant_id] = write.audit->kind;
+    if (write.audit) {
+      last_kinds_[write.audit->grant_id] = write.audit->kind;
+      if (IsEnd(write.audit->kind)) last_ends_[write.audit->grant_id] = write.audit->kind;
+    }
     if (trusts_ && !trusts_()) continue;
     if (write.audit) last_seen_ = write.audit->time;
     if (write.seen) last_seen_ = *write.seen;
@@ -37,6 +56,7 @@ void SimulatedDisk::Apply(const std::vector<Write>& writes) {
 }
 
 void SimulatedDisk::Recover(bool find_leftover) {
+  last_failed_ = false;
   leftover_found_ = leftover_ && find_leftover;
   if (leftover_found_) Apply(*leftover_);
   leftover_.reset();
@@ -79,9 +99,11 @@ uint64_t SimulatedDisk::last_audit_number() const {
 }
 
 std::optional<AuditKind> SimulatedDisk::LastKind(absl::string_view id) const {
-  const auto it = last_kinds_.find(id);
-  if (it == last_kinds_.end()) return std::nullopt;
-  return it->second;
+  return In(last_kinds_, id);
+}
+
+std::optional<AuditKind> SimulatedDisk::LastEnd(absl::string_view id) const {
+  return In(last_ends_, id);
 }
 
 }  // namespace postern::simulation

@@ -18,6 +18,9 @@
 
 namespace postern::simulation {
 
+// Whether an event of this kind ends a grant.
+bool IsEnd(AuditKind kind);
+
 // One thread; `io` is borrowed.
 class SimulatedDisk final : public Store {
  public:
@@ -47,6 +50,8 @@ class SimulatedDisk final : public Store {
 
   // Commits that were refused so far.
   int failures() const { return failures_; }
+  // Whether the last one was: what it was to write may come with the next.
+  bool last_failed() const { return last_failed_; }
   // Whether what is written now tells a time to believe.
   void AskTrust(std::function<bool()> trusts) { trusts_ = std::move(trusts); }
   // The last time that was written and is to be believed.
@@ -59,6 +64,8 @@ class SimulatedDisk final : public Store {
   uint64_t last_audit_number() const;
   // The kind of the last event about a grant.
   std::optional<AuditKind> LastKind(absl::string_view id) const;
+  // The kind of the last event about its end.
+  std::optional<AuditKind> LastEnd(absl::string_view id) const;
 
  private:
   absl::Status CheckReading() const;
@@ -71,9 +78,11 @@ class SimulatedDisk final : public Store {
   std::optional<std::vector<Write>> leftover_;
   bool leftover_found_ = false;
   int failures_ = 0;
+  bool last_failed_ = false;
   std::function<bool()> trusts_;
   std::optional<absl::Time> last_seen_;
   std::map<std::string, AuditKind, std::less<>> last_kinds_;
+  std::map<std::string, AuditKind, std::less<>> last_ends_;
 };
 
 }  // namespace postern::simulation

@@ -50,12 +50,17 @@ std::optional<BootTime> Judge::LatestEnd(const Element& element) const {
     consider(entry.now);
     for (const Version& version : entry.kernel) consider(version);
     if (entry.unanswered.empty() && entry.refused.empty() && !entry.renewed) continue;
-    if (host_.kernel.uncertain()) {
+    if (host_.kernel.last_fault() >= step_.boot || host_.kernel.uncertain()) {
       consider(entry.renewed);
+      // After a refusal each change is tried alone, so that the kernel may hold
+      // what is between two of them; it may hold anything while it is not known.
       std::vector<Request> open = entry.unanswered;
-      open.insert(open.end(), entry.refused.begin(), entry.refused.end());
+      if (host_.kernel.uncertain()) {
+        open.insert(open.end(), entry.refused.begin(), entry.refused.end());
+      }
       for (const Version& version : Outcomes(entry.now, open, step_)) consider(version);
-    } else if (const Grant* durable = host_.disk.Find(entry.id)) {
+    }
+    if (const Grant* durable = host_.disk.Find(entry.id)) {
       const bool live =
           durable->state == GrantState::kActive && durable->boot_id == host_.clock.BootId();
       const bool is_cut = durable->on_expiry != OnExpiry::kKeep;
@@ -143,10 +148,11 @@ void Judge::Disk(const Entry& entry) const {
   }
   if (durable == nullptr) return;
   const std::optional<AuditKind> last = host_.disk.LastKind(entry.id);
-  const bool expired = last == AuditKind::kGrantExpired;
-  const bool revoked = last == AuditKind::kGrantRevoked;
-  if (!last || expired != (durable->state == GrantState::kExpired) ||
-      revoked != (durable->state == GrantState::kRevoked)) {
+  const std::optional<AuditKind> end = host_.disk.LastEnd(entry.id);
+  const bool told = durable->state == GrantState::kActive ? last && (entry.untold || !IsEnd(*last))
+                    : durable->state == GrantState::kExpired ? end == AuditKind::kGrantExpired
+                                                             : end == AuditKind::kGrantRevoked;
+  if (!told) {
     throw Violation{absl::StrCat("I4: the audit does not tell how grant ", entry.id, " came to be ",
                                  Text(durable))};
   }

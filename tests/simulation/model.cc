@@ -90,13 +90,12 @@ Version After(const Version& before, const Request& request, const Now& now) {
                  [&](const MoveGrant& move) {
                    if (after && after->LiveAt(now.boot)) after->sources = move.sources;
                  },
-                 [&](const RevokeGrant& revoke) {
+                 [&](const RevokeGrant&) {
                    if (!after || !(after->withheld || after->LiveAt(now.boot))) return;
                    if (after->state != GrantState::kActive) return;
                    after->state = GrantState::kRevoked;
                    after->withheld = false;
                    after->end = now.wall;
-                   after->sessions_kept = revoke.keep_sessions;
                  },
              },
              request);

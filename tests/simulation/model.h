@@ -28,8 +28,6 @@ struct ModelGrant {
   GrantState state = GrantState::kActive;
   // The machine has booted since, and the daemon has not restored it.
   bool withheld = false;
-  // Revoked, and its sessions were to stay.
-  bool sessions_kept = false;
 
   bool cut() const { return asked.on_expiry.value_or(OnExpiry::kKeep) != OnExpiry::kKeep; }
   bool LiveAt(BootTime time) const {
@@ -61,6 +59,9 @@ struct Entry {
   std::vector<Version> leftover;
   // What the disk may hold instead while it cannot be written.
   std::vector<Version> behind;
+  // A refused change was durable when something else of the grant was written:
+  // where the daemon dies before it is taken back, no event tells that.
+  bool untold = false;
   // What the present step may make of it by itself: see Renewed.
   Version renewed;
   // In the present step: requests that have no answer, and such as were refused.

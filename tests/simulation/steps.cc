@@ -128,8 +128,9 @@ void World::BeKilled() {
 
 void World::Restart() {
   Tell("restart");
-  if (host_.Stop()) return StartAgain();
+  const bool stopped = host_.Stop();
   Resolve();
+  if (stopped) StartAgain();
 }
 
 void World::StartAgain() {
@@ -176,7 +177,7 @@ void World::TellClockChanged() {
 }
 
 void World::Suspend() {
-  const absl::Duration asleep = SomeTime(random_);
+  const absl::Duration asleep = absl::Seconds(1) + SomeTime(random_);
   if (with_trace_) Tell(absl::StrCat("suspend for ", absl::FormatDuration(asleep)));
   host_.clock.Suspend(asleep);
   if (random_.Chance(50)) RingAlarms(absl::ZeroDuration());

@@ -177,6 +177,7 @@ void World::Answered(const Request& request, Expected expected, bool repeat,
                                  " is acknowledged, and the grant is active")};
   }
   entry.now = after;
+  if (!repeat) entry.untold = false;
   if (!repeat) entry.kernel.clear();
   if (!Matches(&*answer, after, host_.clock.Read(), host_.clock.BootId())) {
     throw Violation{
@@ -186,15 +187,16 @@ void World::Answered(const Request& request, Expected expected, bool repeat,
   if (revokes && host_.disk.failures() > failures_before_) {
     entry.behind.push_back(before);
   }
-  // Both have what the last of a batch's requests made of the grant.
-  if (entry.unanswered.empty()) {
+  // Both have what the last of a batch's requests made of the grant, and what was
+  // refused may still be there to be taken back.
+  if (entry.unanswered.empty() && entry.refused.empty()) {
     judge_.Disk(entry);
     judge_.NothingLess(entry);
     judge_.NothingMore();
   }
   host_.io.End(fate, "ok");
   if (const auto* revoke = std::get_if<RevokeGrant>(&request)) {
-    if (!revoke->keep_sessions && after->state == GrantState::kRevoked && !after->sessions_kept) {
+    if (!repeat && !revoke->keep_sessions && after->state == GrantState::kRevoked) {
       revoked_.push_back(*after);
     }
   }
@@ -229,7 +231,9 @@ void World::ResolveCrashed(Entry& entry) {
   if (entry.renewed) candidates.push_back(entry.renewed);
   Append(candidates, entry.behind);
   if (host_.disk.leftover_found()) Append(candidates, entry.leftover);
-  if (host_.disk.leftover_found() || host_.disk.failures() > failures_before_) {
+  // What the kernel refused is answered before it is taken back.
+  if (host_.disk.leftover_found() || host_.kernel.last_fault() >= step_.boot ||
+      host_.disk.failures() > failures_before_) {
     Append(candidates, Outcomes(entry.now, Both(entry.unanswered, entry.refused), step_));
   }
   const Grant* durable = host_.disk.Find(entry.id);
@@ -274,7 +278,11 @@ void World::Resolve() {
       const std::vector<Version> outcomes = Outcomes(entry.now, entry.refused, step_);
       if (host_.kernel.uncertain()) Append(entry.kernel, outcomes);
       if (host_.disk.has_leftover()) Append(entry.leftover, outcomes);
-      if (host_.disk.failures() > failures_before_) Append(entry.behind, outcomes);
+      // Taken back once the disk takes it and it is known what the kernel holds.
+      if (host_.disk.failures() > failures_before_ || host_.kernel.uncertain()) {
+        Append(entry.behind, outcomes);
+        entry.untold = entry.untold || !entry.refused.empty();
+      }
     }
     entry.renewed.reset();
     entry.unanswered.clear();
@@ -296,7 +304,7 @@ void World::Check() {
   for (Entry& entry : entries_) {
     const Grant* durable = host_.disk.Find(entry.id);
     if (!Matches(durable, entry.now, host_.clock.Read(), host_.clock.BootId())) continue;
-    entry.behind.clear();
+    if (!host_.kernel.uncertain() && !host_.disk.last_failed()) entry.behind.clear();
     if (durable != nullptr) entry.now->state = durable->state;
   }
 }
