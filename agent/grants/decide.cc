@@ -14,6 +14,10 @@
 namespace postern {
 namespace {
 
+// What nanoseconds in 64 bits can hold, with room; clocks that far apart are
+// both wrong.
+constexpr absl::Duration kMostClockSkew = absl::Hours(24 * 365 * 100);
+
 template <typename Container>
 bool Holds(const Container& container, uint16_t port) {
   return std::find(container.begin(), container.end(), port) != container.end();
@@ -150,7 +154,10 @@ absl::StatusOr<Grant> DecideCreate(const GrantRequest& request, absl::string_vie
   grant.start = context.now.wall;
   grant.end = context.now.wall + lasts;
   grant.deadline = context.now.boot + lasts;
-  if (request.sent_at) grant.clock_skew = context.now.wall - *request.sent_at;
+  if (request.sent_at) {
+    grant.clock_skew =
+        std::clamp(context.now.wall - *request.sent_at, -kMostClockSkew, kMostClockSkew);
+  }
   return grant;
 }
 

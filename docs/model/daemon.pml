@@ -28,8 +28,6 @@ inline apply() {
      :: table -> d_step { kernel_takes(); i_end[0] = want[0]; i_end[1] = want[1]; ok = true }
      :: table -> d_step {
           kernel_takes();
-          doubt[0] = doubt[0] || want[0] != i_end[0];
-          doubt[1] = doubt[1] || want[1] != i_end[1];
           ok = false
         }
      :: ok = false
@@ -55,7 +53,7 @@ inline rebuild() {
 inline replace_table() {
   table = true; owned = OWNS_TABLE;
   k_end[0] = TIMEOUT(WANTED(0, now)); k_end[1] = TIMEOUT(WANTED(1, now));
-  bare = other_boot; doubt[0] = false; doubt[1] = false;
+  bare = other_boot;
   leaving[0] = d_state[0] == Revoked || waiting[0] == Revoked;
   leaving[1] = d_state[1] == Revoked || waiting[1] == Revoked
 }
@@ -78,7 +76,7 @@ inline lose_memory() {
 /* The early-boot unit loads the closed gate before the network is up. */
 inline restart_machine() {
   table = true; k_end[0] = 0; k_end[1] = 0;
-  bare = true; other_boot = true; doubt[0] = false; doubt[1] = false;
+  bare = true; other_boot = true;
   if :: trusted = true :: trusted = false fi
 }
 
@@ -151,8 +149,7 @@ inline acknowledge() {
 
 /* An acknowledgement follows the kernel's. */
 inline check_answer() {
-  I4_holds = !WATCHED(4) || after <= now || !table || IN_DOUBT(KEY(g)) ||
-             after <= k_end[KEY(g)];
+  I4_holds = !WATCHED(4) || after <= now || !table || after <= k_end[KEY(g)];
   assert(I4_holds)
 }
 
@@ -181,11 +178,7 @@ inline rebuild_or_retry() {
 #endif
 
 /* Nothing is asked of a daemon that has not restored its ledger. */
-#ifdef MENDED
 #define TAKES_COMMANDS (!other_boot && !DUE && !resync)
-#else
-#define TAKES_COMMANDS (!other_boot && !DUE)
-#endif
 
 /* What the controller would be told of a grant now. */
 #ifdef MENDED
@@ -322,8 +315,8 @@ end_loop:
   OR_CRASH
   fi;
 
+  /* Gatekeeper::Program: Resync, until it succeeds; TakeBackRefused. */
 refused:
-#ifdef MENDED
   if
   :: atomic { rebuild(); if :: ok -> ok = false :: else -> goto refused fi }
   OR_CRASH
@@ -333,14 +326,6 @@ refused:
   :: atomic { true -> keep(g, TakenBack, before); retry = true; goto loop }
   OR_CRASH
   fi;
-#else
-  /* Gatekeeper::TakeBack, the refusal's answer, Gatekeeper::Resync. */
-  if
-  :: d_step { true -> take_back() }
-  :: d_step { true -> keep(g, TakenBack, before); retry = true }
-  OR_CRASH
-  fi;
-#endif
 repair:
   if
   :: atomic { rebuild_or_retry(); goto loop }

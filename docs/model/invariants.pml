@@ -7,23 +7,16 @@
 /* Up, nothing to do but to wait, nothing known to be wrong. */
 #define SETTLED (up && idle && !resync && !heard && !other_boot && !UNWRITTEN)
 
-/* The invariants make two exceptions, for what the daemon does today:
- *
- * IN_DOUBT: it takes a refused change back in the ledger before it rebuilds the
- * table. Where the kernel did the batch and only the acknowledgement was lost,
- * the key is in doubt until the rebuild.
- *
+/* The invariants make one exception, for what the daemon does on purpose.
  * UNRECORDED: it acknowledges a revoke that the disk has refused to record, and
- * records it later. A crash before that forgets the revoke, and so does the check.
+ * that is in force, and records it later. A crash before that forgets the revoke,
+ * and so does the check.
  *
- * STRICT makes neither, and fails. MENDED makes neither and holds: it rebuilds
- * first, taking no command before that has succeeded, and acknowledges a revoke,
- * which is in force at once, only when it is recorded. */
+ * STRICT does not make it, and fails. MENDED does not make it and holds: it
+ * acknowledges such a revoke only when it is recorded. */
 #if defined(STRICT) || defined(MENDED)
-#define IN_DOUBT(k) false
 #define UNRECORDED(g) false
 #else
-#define IN_DOUBT(k) doubt[k]
 #define UNRECORDED(g) (waiting[g] != Nothing)
 #endif
 
@@ -38,7 +31,7 @@
  * settled, an active one, and the table stands. Without a table all is open:
  * only from a flush until its repair, which is what makes SETTLED false. */
 #define I1_KEY(k)                                                              \
-  (!table || !k_end[k] || IN_DOUBT(k) ||                                       \
+  (!table || !k_end[k] ||                                       \
    (COVERS(0, k) || COVERS(1, k)) &&                                           \
    (!SETTLED || LIVE_ON(0, k) || LIVE_ON(1, k)))
 #define I1 (I1_KEY(0) && I1_KEY(1) && (!SETTLED || table))
@@ -46,7 +39,7 @@
 /* I2: the kernel's own deadline is never after the end of what it admits for,
  * so that nobody needs to be there to close. */
 #define I2_KEY(k)                                                              \
-  (!table || !k_end[k] || IN_DOUBT(k) || COVERS_ALL(0, k) || COVERS_ALL(1, k))
+  (!table || !k_end[k] || COVERS_ALL(0, k) || COVERS_ALL(1, k))
 #define I2 (I2_KEY(0) && I2_KEY(1))
 
 /* I3: what is acknowledged and has not ended is on the disk, always; and in the
@@ -56,7 +49,7 @@
 #define I3_GRANT(g)                                                            \
   (!TOLD(g) ||                                                                 \
    d_state[g] == Active && told[g] <= d_end[g] &&                              \
-   (bare || IN_DOUBT(KEY(g)) || told[g] <= k_end[KEY(g)]))
+   (bare || told[g] <= k_end[KEY(g)]))
 #define I3 (I3_GRANT(0) && I3_GRANT(1) && (!SETTLED || !bare))
 
 /* I4: nothing is in the kernel, and nothing acknowledged, that is not on the
@@ -64,7 +57,7 @@
  * nothing is due, none is missing. Answers before the kernel's are caught where
  * they are given. */
 #define I4_KEY(k)                                                              \
-  (!table || !k_end[k] || IN_DOUBT(k) || ON(0, k) && d_state[0] != Nothing ||  \
+  (!table || !k_end[k] || ON(0, k) && d_state[0] != Nothing ||  \
    ON(1, k) && d_state[1] != Nothing)
 #define I4_GRANT(g)                                                            \
   ((!told[g] || d_state[g] != Nothing) &&                                      \

@@ -88,9 +88,6 @@ byte told[2];
 bool leaving[2];
 /* A flush or a reboot has emptied the table, and no rebuild has filled it. */
 bool bare;
-/* The kernel did a batch on this key that it did not acknowledge, and the table
- * has not been rebuilt since. */
-bool doubt[2];
 
 /* ---- Time, and other programs ------------------------------------------- */
 
