@@ -1,37 +1,25 @@
-// A program that runs beside the bench.
+// A program that a test runs beside itself.
 
-#ifndef POSTERN_TESTS_BENCH_PROCESS_H_
-#define POSTERN_TESTS_BENCH_PROCESS_H_
+#ifndef POSTERN_TESTS_KERNEL_PROCESS_H_
+#define POSTERN_TESTS_KERNEL_PROCESS_H_
 
 #include <sys/types.h>
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/fd.h"
 #include "tests/kernel/namespace.h"
 
-namespace postern::bench {
-
-// A file descriptor, closed with its owner.
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  ~Fd();
-
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
+namespace postern {
 
 // Moves the calling thread to another network namespace, and back.
 class Inside {
@@ -50,8 +38,8 @@ class Inside {
 
 class Process {
  public:
-  // Its standard error goes to the file `log`. To be called from the main
-  // thread: the program is killed when the thread that started it ends.
+  // What it says goes to the file `log`. To be called from the main thread: the
+  // program is killed when the thread that started it ends.
   static absl::StatusOr<std::unique_ptr<Process>> Start(const Namespace& where,
                                                         const std::vector<std::string>& command,
                                                         const std::string& log);
@@ -61,8 +49,17 @@ class Process {
   ~Process();
 
   pid_t pid() const { return pid_; }
-  // Says so, with the end of its log, when it has ended.
+  // Says so, with its log, when it has ended.
   absl::Status Alive() const;
+  // What it has said so far.
+  std::string Log() const;
+
+  void Signal(int number) const;
+  // Its exit status, or 128 and the signal that ended it; DEADLINE_EXCEEDED when
+  // it has not ended within `patience`.
+  absl::StatusOr<int> Wait(absl::Duration patience);
+  // SIGKILL, and waits for the end.
+  void Kill();
 
   // Context switches of each of its threads since it began.
   absl::StatusOr<std::map<std::string, uint64_t>> ContextSwitches() const;
@@ -72,10 +69,12 @@ class Process {
  private:
   Process(pid_t pid, std::string log) : pid_(pid), log_(std::move(log)) {}
 
-  pid_t pid_;
+  const pid_t pid_;
   const std::string log_;
+  // Set once it has been waited for.
+  std::optional<int> status_;
 };
 
-}  // namespace postern::bench
+}  // namespace postern
 
-#endif  // POSTERN_TESTS_BENCH_PROCESS_H_
+#endif  // POSTERN_TESTS_KERNEL_PROCESS_H_
