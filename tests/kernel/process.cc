@@ -41,10 +41,12 @@ absl::StatusOr<uint64_t> SumOf(const std::string& path, const std::string& label
   return sum;
 }
 
-[[noreturn]] void Become(const std::vector<char*>& argv, int log) {
+[[noreturn]] void Become(const std::vector<char*>& argv, int log,
+                         absl::FunctionRef<void()> prepare) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   dup2(log, STDOUT_FILENO);
   dup2(log, STDERR_FILENO);
+  prepare();
   execv(argv[0], argv.data());
   _exit(127);
 }
@@ -61,7 +63,8 @@ Inside::~Inside() { setns(home_.get(), CLONE_NEWNET); }
 
 absl::StatusOr<std::unique_ptr<Process>> Process::Start(const Namespace& where,
                                                         const std::vector<std::string>& command,
-                                                        const std::string& log) {
+                                                        const std::string& log,
+                                                        absl::FunctionRef<void()> prepare) {
   std::vector<std::string> words = command;
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -72,7 +75,7 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(const Namespace& where,
   const Fd fd(open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (fd.get() < 0) return ErrnoStatus(errno, log);
   const pid_t pid = fork();
-  if (pid == 0) Become(argv, fd.get());
+  if (pid == 0) Become(argv, fd.get(), prepare);
   if (pid < 0) return ErrnoStatus(errno, "fork");
   return std::unique_ptr<Process>(new Process(pid, log));
 }

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -39,10 +40,12 @@ class Inside {
 class Process {
  public:
   // What it says goes to the file `log`. To be called from the main thread: the
-  // program is killed when the thread that started it ends.
-  static absl::StatusOr<std::unique_ptr<Process>> Start(const Namespace& where,
-                                                        const std::vector<std::string>& command,
-                                                        const std::string& log);
+  // program is killed when the thread that started it ends. `prepare` is the last
+  // that the new process does before it becomes the program; between fork(2) and
+  // execve(2) of a process with threads only system calls are safe.
+  static absl::StatusOr<std::unique_ptr<Process>> Start(
+      const Namespace& where, const std::vector<std::string>& command, const std::string& log,
+      absl::FunctionRef<void()> prepare = [] {});
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
   // Kills it.

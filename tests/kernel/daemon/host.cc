@@ -132,7 +132,9 @@ absl::Status DaemonHost::Launch(const std::vector<std::string>& arguments) {
 
 absl::Status DaemonHost::Start() {
   POSTERN_RETURN_IF_ERROR(Launch());
-  return AwaitAnswer();
+  POSTERN_RETURN_IF_ERROR(AwaitAnswer());
+  // The local socket is the first of the two.
+  return AwaitLog(": version ");
 }
 
 bool DaemonHost::Answers() const {

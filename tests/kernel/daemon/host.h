@@ -46,12 +46,12 @@ class DaemonHost {
   // Puts `yaml` over the configuration that each host begins with: the local
   // socket, and TLS on kAgentPort.
   void Configure(const std::string& yaml) const;
-  // Starts it and waits until it answers on its local socket.
+  // Starts it and waits until it is ready.
   absl::Status Start();
   // Starts it with more arguments, and does not wait.
   absl::Status Launch(const std::vector<std::string>& arguments = {});
+  // Waits until somebody listens on the local socket.
   absl::Status AwaitAnswer() const;
-  // Whether somebody listens on the local socket.
   bool Answers() const;
   // Waits until its log holds `text`.
   absl::Status AwaitLog(const std::string& text) const;
