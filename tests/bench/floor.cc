@@ -12,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
-#include "tests/bench/process.h"
+#include "tests/kernel/process.h"
 
 namespace postern::bench {
 namespace {

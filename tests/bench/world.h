@@ -17,8 +17,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "tests/bench/process.h"
 #include "tests/kernel/namespace.h"
+#include "tests/kernel/process.h"
 #include "tests/support/certificates.h"
 
 namespace postern::bench {

@@ -1,8 +1,10 @@
-#include "tests/bench/process.h"
+#include "tests/kernel/process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,7 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 
-namespace postern::bench {
+namespace postern {
 namespace {
 
 // The sum of the numbers in the lines of `path` that contain `label`.
@@ -39,19 +41,17 @@ absl::StatusOr<uint64_t> SumOf(const std::string& path, const std::string& label
   return sum;
 }
 
-[[noreturn]] void Become(const std::vector<char*>& argv, int log) {
+[[noreturn]] void Become(const std::vector<char*>& argv, int log,
+                         absl::FunctionRef<void()> prepare) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   dup2(log, STDOUT_FILENO);
   dup2(log, STDERR_FILENO);
+  prepare();
   execv(argv[0], argv.data());
   _exit(127);
 }
 
 }  // namespace
-
-Fd::~Fd() {
-  if (fd_ >= 0) close(fd_);
-}
 
 Inside::Inside(const Namespace& where) : home_(open("/proc/thread-self/ns/net", O_RDONLY)) {
   if (home_.get() < 0 || setns(where.fd(), CLONE_NEWNET) < 0) {
@@ -63,7 +63,8 @@ Inside::~Inside() { setns(home_.get(), CLONE_NEWNET); }
 
 absl::StatusOr<std::unique_ptr<Process>> Process::Start(const Namespace& where,
                                                         const std::vector<std::string>& command,
-                                                        const std::string& log) {
+                                                        const std::string& log,
+                                                        absl::FunctionRef<void()> prepare) {
   std::vector<std::string> words = command;
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -74,25 +75,53 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(const Namespace& where,
   const Fd fd(open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (fd.get() < 0) return ErrnoStatus(errno, log);
   const pid_t pid = fork();
-  if (pid == 0) Become(argv, fd.get());
+  if (pid == 0) Become(argv, fd.get(), prepare);
   if (pid < 0) return ErrnoStatus(errno, "fork");
   return std::unique_ptr<Process>(new Process(pid, log));
 }
 
-Process::~Process() {
-  kill(pid_, SIGKILL);
+Process::~Process() { Kill(); }
+
+void Process::Signal(int number) const {
+  if (!status_) kill(pid_, number);
+}
+
+absl::StatusOr<int> Process::Wait(absl::Duration patience) {
+  if (status_) return *status_;
+  // glibc 2.36 declares pidfd_open(2) for C only.
+  const Fd handle(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
+  if (handle.get() < 0) return ErrnoStatus(errno, "pidfd_open");
+  pollfd ended{.fd = handle.get(), .events = POLLIN, .revents = 0};
+  if (poll(&ended, 1, static_cast<int>(absl::ToInt64Milliseconds(patience))) != 1) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("the program has not ended; it said:\n", Log()));
+  }
+  int status = 0;
+  if (waitpid(pid_, &status, 0) != pid_) return ErrnoStatus(errno, "waitpid");
+  status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return *status_;
+}
+
+void Process::Kill() {
+  if (status_) return;
+  Signal(SIGKILL);
   waitpid(pid_, nullptr, 0);
+  status_ = 128 + SIGKILL;
+}
+
+std::string Process::Log() const {
+  std::ifstream file(log_);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 absl::Status Process::Alive() const {
   siginfo_t ended{};
-  if (waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+  if (!status_ &&
+      waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
       ended.si_pid == 0) {
     return absl::OkStatus();
   }
-  std::ifstream file(log_);
-  const std::string said{std::istreambuf_iterator<char>(file), {}};
-  return absl::UnavailableError(absl::StrCat("the program has ended; it said:\n", said));
+  return absl::UnavailableError(absl::StrCat("the program has ended; it said:\n", Log()));
 }
 
 absl::StatusOr<std::map<std::string, uint64_t>> Process::ContextSwitches() const {
@@ -112,4 +141,4 @@ absl::StatusOr<uint64_t> Process::RssKib() const {
   return SumOf(absl::StrCat("/proc/", pid_, "/smaps_rollup"), "Rss:");
 }
 
-}  // namespace postern::bench
+}  // namespace postern
