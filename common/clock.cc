@@ -5,19 +5,32 @@
 
 #include <ctime>
 
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 
 namespace postern {
+namespace {
+
+absl::Duration ReadClock(clockid_t clock) {
+  timespec time{};
+  clock_gettime(clock, &time);
+  return absl::DurationFromTimespec(time);
+}
+
+}  // namespace
 
 Now SystemClock::Read() const {
-  timespec boot{};
-  timespec monotonic{};
-  clock_gettime(CLOCK_MONOTONIC, &monotonic);
-  clock_gettime(CLOCK_BOOTTIME, &boot);
-  const absl::Duration since_boot = absl::DurationFromTimespec(boot);
-  return Now{.boot = BootTime(since_boot),
-             .wall = absl::Now(),
-             .slept = since_boot - absl::DurationFromTimespec(monotonic)};
+  // A reading that was interrupted would look like a clock that jumped.
+  constexpr absl::Duration kTogether = absl::Microseconds(100);
+  constexpr int kMostTries = 10;
+  Now now;
+  for (int i = 0; i < kMostTries; ++i) {
+    const absl::Duration before = ReadClock(CLOCK_MONOTONIC);
+    const absl::Duration boot = ReadClock(CLOCK_BOOTTIME);
+    const absl::Duration wall = ReadClock(CLOCK_REALTIME);
+    now = {.boot = BootTime(boot), .wall = absl::UnixEpoch() + wall, .slept = boot - before};
+    if (ReadClock(CLOCK_MONOTONIC) - before < kTogether) break;
+  }
+  return now;
 }
 
 bool SystemClock::IsSynchronised() const {
