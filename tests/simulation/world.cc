@@ -42,7 +42,7 @@ Outcome RunSeed(uint64_t seed, int steps, bool with_trace) {
 World::World(uint64_t seed, bool with_trace)
     : random_(seed), host_(random_), judge_(host_, entries_), with_trace_(with_trace) {
   host_.io.Observe([this] {
-    if (!tampered_) judge_.NothingMore();
+    if (!host_.kernel.tampered()) judge_.NothingMore();
   });
   host_.disk.AskTrust([this] {
     return Trusted() || std::none_of(entries_.begin(), entries_.end(), [](const Entry& entry) {
@@ -75,7 +75,7 @@ Entry& World::EntryOf(absl::string_view id) {
 
 bool World::Well() const {
   const BootTime now = host_.clock.Read().boot;
-  return !faults_planned_ && host_.kernel.well() && host_.disk.well() && !tampered_ &&
+  return !faults_planned_ && host_.kernel.well() && host_.disk.well() &&
          host_.kernel.last_fault() + kMendedWithin < now && trouble_ + kMendedWithin < now;
 }
 
@@ -288,7 +288,8 @@ void World::Resolve() {
     entry.unanswered.clear();
     entry.refused.clear();
     if (!host_.disk.has_leftover()) entry.leftover.clear();
-    if (host_.alive() && !host_.kernel.uncertain() && !tampered_) entry.kernel.clear();
+    if (host_.alive() && !host_.kernel.uncertain() && !host_.kernel.tampered())
+      entry.kernel.clear();
   }
   failures_before_ = host_.disk.failures();
   NoteTrouble();
@@ -296,7 +297,7 @@ void World::Resolve() {
 }
 
 void World::Check() {
-  if (!tampered_) {
+  if (!host_.kernel.tampered()) {
     judge_.NothingMore();
     judge_.NothingLess();
   }
@@ -322,6 +323,7 @@ void World::RingAlarms(absl::Duration late) {
     Resolve();
   }
   if (!host_.alive() || late > absl::ZeroDuration() || !Well()) return;
+  if (host_.kernel.tampered()) throw Violation{"I5: what another program did is not repaired"};
   judge_.Punctual();
   judge_.EndsRecorded();
   if (host_.kernel.uncertain()) throw Violation{"I5: the kernel's table is not repaired"};
@@ -331,7 +333,7 @@ void World::Pass(absl::Duration by, absl::Duration late) {
   const BootTime until = host_.clock.Read().boot + by;
   while (true) {
     RingAlarms(late);
-    if (!tampered_) {
+    if (!host_.kernel.tampered()) {
       judge_.NothingMore();
       judge_.NothingLess();
     }
