@@ -50,6 +50,8 @@ using Version = std::optional<ModelGrant>;
 
 struct OpenRequest {
   Request request;
+  // Its place in the batch.
+  size_t number = 0;
   bool refused = false;
 };
 

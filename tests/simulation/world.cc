@@ -106,10 +106,11 @@ void World::Submit(const std::vector<Request>& requests) {
     planned.emplace_back(entry.id, entry.now);
     if (entry.now && entry.now->LiveAt(step_.boot)) ++live;
   }
-  for (const Request& request : requests) {
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const Request& request = requests[i];
     const std::string id(IdOf(request));
     Tell(simulation::Describe(request));
-    EntryOf(id).open.push_back({.request = request, .refused = false});
+    EntryOf(id).open.push_back({.request = request, .number = i});
     auto it = std::find_if(planned.begin(), planned.end(),
                            [&](const auto& entry) { return entry.first == id; });
     if (it == planned.end()) it = planned.insert(planned.end(), {id, Version()});
@@ -125,22 +126,23 @@ void World::Submit(const std::vector<Request>& requests) {
     live -= was_live && !is_live ? 1 : 0;
   }
   for (size_t i = 0; i < requests.size(); ++i) {
-    const Request& request = requests[i];
-    const absl::Status sent =
-        host_.mailbox.Submit({.request = request,
-                              .actor = "tester",
-                              .done = [this, request, expected = expected[i],
-                                       repeat = repeats[i]](const absl::StatusOr<Grant>& answer) {
-                                Answered(request, expected, repeat, answer);
-                              }});
+    const absl::Status sent = host_.mailbox.Submit(
+        {.request = requests[i],
+         .actor = "tester",
+         .done = [this, asked = OpenRequest{.request = requests[i], .number = i},
+                  expected = expected[i],
+                  repeat = repeats[i]](const absl::StatusOr<Grant>& answer) {
+           Answered(asked, expected, repeat, answer);
+         }});
     if (!sent.ok()) throw Violation{absl::StrCat("the mailbox refuses: ", sent.message())};
   }
   host_.Drain();
   Resolve();
 }
 
-void World::Answered(const Request& request, Expected expected, bool repeat,
+void World::Answered(const OpenRequest& asked, Expected expected, bool repeat,
                      const absl::StatusOr<Grant>& answer) {
+  const Request& request = asked.request;
   const Fate fate = host_.io.Begin("answer");
   Entry& entry = EntryOf(IdOf(request));
   const Version before = entry.now;
@@ -148,7 +150,7 @@ void World::Answered(const Request& request, Expected expected, bool repeat,
   const Version after = repeat ? before : After(before, request, step_);
   // Those for one grant are answered in order, but for the refused ones.
   const auto open = std::find_if(entry.open.begin(), entry.open.end(), [&](const OpenRequest& o) {
-    return !o.refused && simulation::Describe(o.request) == simulation::Describe(request);
+    return !o.refused && o.number == asked.number;
   });
   if (open == entry.open.end()) throw Violation{"a request is answered twice"};
   if (!answer.ok()) {

@@ -58,7 +58,7 @@ class World {
   std::string SomeId();
 
   void Submit(const std::vector<Request>& requests);
-  void Answered(const Request& request, Expected expected, bool repeat,
+  void Answered(const OpenRequest& asked, Expected expected, bool repeat,
                 const absl::StatusOr<Grant>& answer);
   void CheckSessions();
   Entry& EntryOf(absl::string_view id);
