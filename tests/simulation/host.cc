@@ -97,6 +97,10 @@ bool Host::ClockChanged() {
   return Survives([&] { gatekeeper_->OnClockChanged(); });
 }
 
+bool Host::TableChanged(const TableChange& change) {
+  return Survives([&] { gatekeeper_->OnTableChanged(change); });
+}
+
 bool Host::Alarm() {
   return Survives([&] { gatekeeper_->OnAlarm(); });
 }

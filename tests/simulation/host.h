@@ -9,6 +9,7 @@
 
 #include "agent/enforcer/gatekeeper.h"
 #include "agent/enforcer/mailbox.h"
+#include "agent/firewall/table_change.h"
 #include "tests/simulation/clock.h"
 #include "tests/simulation/disk.h"
 #include "tests/simulation/io.h"
@@ -40,6 +41,8 @@ class Host {
   bool Alarm();
   // The kernel tells that the wall clock was set, or that the machine woke up.
   bool ClockChanged();
+  // The kernel tells that somebody else changed the table.
+  bool TableChanged(const TableChange& change);
 
   bool alive() const { return gatekeeper_ != nullptr; }
   Gatekeeper& gatekeeper() { return *gatekeeper_; }

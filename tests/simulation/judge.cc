@@ -49,15 +49,13 @@ std::optional<BootTime> Judge::LatestEnd(const Element& element) const {
   for (const Entry& entry : entries_) {
     consider(entry.now);
     for (const Version& version : entry.kernel) consider(version);
-    if (entry.unanswered.empty() && entry.refused.empty() && !entry.renewed) continue;
+    if (entry.open.empty() && !entry.renewed) continue;
     if (host_.kernel.last_fault() >= step_.boot || host_.kernel.uncertain()) {
       consider(entry.renewed);
       // After a refusal each change is tried alone, so that the kernel may hold
       // what is between two of them; it may hold anything while it is not known.
-      std::vector<Request> open = entry.unanswered;
-      if (host_.kernel.uncertain()) {
-        open.insert(open.end(), entry.refused.begin(), entry.refused.end());
-      }
+      const std::vector<Request> open =
+          host_.kernel.uncertain() ? entry.Open() : entry.Unanswered();
       for (const Version& version : Outcomes(entry.now, open, step_)) consider(version);
     }
     if (const Grant* durable = host_.disk.Find(entry.id)) {

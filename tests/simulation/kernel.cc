@@ -54,6 +54,7 @@ absl::Status SimulatedKernel::Commit(const Transaction& transaction) {
     last_fault_ = clock_.Read().boot;
   } else if (replaces) {
     uncertain_ = false;
+    tampered_ = false;
   }
   io_.End(fate, status.ok() ? "" : fate.answer_lost ? "ANSWER LOST" : "REFUSED");
   return status;
@@ -99,12 +100,14 @@ bool SimulatedKernel::RemoveSomeElement() {
   const std::vector<Element> elements = Elements();
   if (elements.empty()) return false;
   const Element& element = random_.Pick(elements);
+  tampered_ = true;
   return table_.Commit({RemoveElement{element.set, element.key}}).ok();
 }
 
 void SimulatedKernel::Reboot() {
   table_.DeleteTable();
   uncertain_ = false;
+  tampered_ = false;
   suspended_before_ = absl::ZeroDuration();
 }
 

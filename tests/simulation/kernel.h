@@ -38,7 +38,10 @@ class SimulatedKernel final : public Firewall {
   bool well() const { return !refuses_ && !fails_readings_; }
 
   // Other programs.
-  void DeleteTable() { table_.DeleteTable(); }
+  void DeleteTable() {
+    table_.DeleteTable();
+    tampered_ = true;
+  }
   // Takes away one element; false when there is none.
   bool RemoveSomeElement();
   void Use(const SetId& set, const AccessKey& key, Counter packets) {
@@ -56,6 +59,9 @@ class SimulatedKernel final : public Firewall {
   std::vector<Element> Elements() const;
   const std::optional<FakeTable>& table() const { return table_.table(); }
 
+  // Another program changed the table, and the whole table was not replaced
+  // since.
+  bool tampered() const { return tampered_; }
   // A transaction has failed, and the whole table was not replaced since: what
   // the table holds is known to nobody but us.
   bool uncertain() const { return uncertain_; }
@@ -77,6 +83,7 @@ class SimulatedKernel final : public Firewall {
   bool refuses_ = false;
   bool fails_readings_ = false;
   bool uncertain_ = false;
+  bool tampered_ = false;
   BootTime last_fault_;
   absl::Duration suspended_before_;
 };

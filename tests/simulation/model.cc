@@ -67,6 +67,24 @@ std::vector<AccessKey> ModelGrant::Keys() const {
   return keys;
 }
 
+bool Entry::HasUnanswered() const {
+  return std::any_of(open.begin(), open.end(), [](const OpenRequest& o) { return !o.refused; });
+}
+
+std::vector<Request> Entry::Unanswered() const {
+  std::vector<Request> requests;
+  for (const OpenRequest& one : open) {
+    if (!one.refused) requests.push_back(one.request);
+  }
+  return requests;
+}
+
+std::vector<Request> Entry::Open() const {
+  std::vector<Request> requests;
+  for (const OpenRequest& one : open) requests.push_back(one.request);
+  return requests;
+}
+
 Version After(const Version& before, const Request& request, const Now& now) {
   Version after = before;
   std::visit(Overloaded{

@@ -48,6 +48,13 @@ struct ModelGrant {
 // Empty: there is no such grant.
 using Version = std::optional<ModelGrant>;
 
+struct OpenRequest {
+  Request request;
+  // Its place in the batch.
+  size_t number = 0;
+  bool refused = false;
+};
+
 // One id.
 struct Entry {
   std::string id;
@@ -64,9 +71,13 @@ struct Entry {
   bool untold = false;
   // What the present step may make of it by itself: see Renewed.
   Version renewed;
-  // In the present step: requests that have no answer, and such as were refused.
-  std::vector<Request> unanswered;
-  std::vector<Request> refused;
+  // The present step's requests that are not answered, or with an error.
+  std::vector<OpenRequest> open;
+
+  bool HasUnanswered() const;
+  // In the order in which they were made.
+  std::vector<Request> Unanswered() const;
+  std::vector<Request> Open() const;
 };
 
 enum class Expected { kAccepted, kRefused, kEither };

@@ -75,15 +75,17 @@ void World::Step() {
     SetClock();
   } else if (draw < 30) {
     PassSome();
+  } else if (draw < 33) {
+    Tamper();
   } else if (!host_.alive()) {
-    draw < 50 ? Tamper() : StartAgain();
-  } else if (draw < 34) {
+    StartAgain();
+  } else if (draw < 36) {
     BeKilled();
-  } else if (draw < 37) {
+  } else if (draw < 39) {
     Restart();
-  } else if (draw < 45) {
+  } else if (draw < 46) {
     Connect();
-  } else if (draw < 48) {
+  } else if (draw < 49) {
     Send();
   } else {
     SubmitSome();
@@ -137,8 +139,12 @@ void World::StartAgain() {
   Tell("start");
   last_seen_ = host_.disk.last_seen();
   Renew();
+  const bool tampered = host_.kernel.tampered();
   host_.Start();
-  if (host_.alive()) tampered_ = false;
+  if (!host_.alive() && tampered && !host_.kernel.tampered()) {
+    // The table that is made where there was none is closed for all.
+    for (Entry& entry : entries_) entry.kernel.push_back(std::nullopt);
+  }
   Resolve();
 }
 
@@ -157,7 +163,6 @@ void World::Reboot() {
   host_.clock.Synchronise(synchronised);
   host_.Reboot(down);
   // The gate at boot is closed and knows no grants.
-  tampered_ = false;
   trouble_ = BootTime();
   for (Entry& entry : entries_) {
     entry.kernel.clear();
@@ -241,7 +246,19 @@ void World::Tamper() {
     Tell("outside removal of an element");
     if (!host_.kernel.RemoveSomeElement()) return;
   }
-  tampered_ = true;
+  TellTableChanged();
+}
+
+void World::TellTableChanged() {
+  if (!host_.alive()) return;
+  Renew();
+  // Where the notifications did not fit, only that is known.
+  TableChange change;
+  change.noticed = step_.boot;
+  change.lost = random_.Chance(30);
+  if (!change.lost) change.what = {"changed"};
+  host_.TableChanged(change);
+  Resolve();
 }
 
 void World::Connect() {

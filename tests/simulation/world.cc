@@ -19,11 +19,6 @@ void Append(std::vector<Version>& to, const std::vector<Version>& more) {
   to.insert(to.end(), more.begin(), more.end());
 }
 
-std::vector<Request> Both(std::vector<Request> a, const std::vector<Request>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
 }  // namespace
 
 Outcome RunSeed(uint64_t seed, int steps, bool with_trace) {
@@ -42,7 +37,7 @@ Outcome RunSeed(uint64_t seed, int steps, bool with_trace) {
 World::World(uint64_t seed, bool with_trace)
     : random_(seed), host_(random_), judge_(host_, entries_), with_trace_(with_trace) {
   host_.io.Observe([this] {
-    if (!tampered_) judge_.NothingMore();
+    if (!host_.kernel.tampered()) judge_.NothingMore();
   });
   host_.disk.AskTrust([this] {
     return Trusted() || std::none_of(entries_.begin(), entries_.end(), [](const Entry& entry) {
@@ -75,7 +70,7 @@ Entry& World::EntryOf(absl::string_view id) {
 
 bool World::Well() const {
   const BootTime now = host_.clock.Read().boot;
-  return !faults_planned_ && host_.kernel.well() && host_.disk.well() && !tampered_ &&
+  return !faults_planned_ && host_.kernel.well() && host_.disk.well() &&
          host_.kernel.last_fault() + kMendedWithin < now && trouble_ + kMendedWithin < now;
 }
 
@@ -111,10 +106,11 @@ void World::Submit(const std::vector<Request>& requests) {
     planned.emplace_back(entry.id, entry.now);
     if (entry.now && entry.now->LiveAt(step_.boot)) ++live;
   }
-  for (const Request& request : requests) {
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const Request& request = requests[i];
     const std::string id(IdOf(request));
     Tell(simulation::Describe(request));
-    EntryOf(id).unanswered.push_back(request);
+    EntryOf(id).open.push_back({.request = request, .number = i});
     auto it = std::find_if(planned.begin(), planned.end(),
                            [&](const auto& entry) { return entry.first == id; });
     if (it == planned.end()) it = planned.insert(planned.end(), {id, Version()});
@@ -130,37 +126,35 @@ void World::Submit(const std::vector<Request>& requests) {
     live -= was_live && !is_live ? 1 : 0;
   }
   for (size_t i = 0; i < requests.size(); ++i) {
-    const Request& request = requests[i];
-    const absl::Status sent =
-        host_.mailbox.Submit({.request = request,
-                              .actor = "tester",
-                              .done = [this, request, expected = expected[i],
-                                       repeat = repeats[i]](const absl::StatusOr<Grant>& answer) {
-                                Answered(request, expected, repeat, answer);
-                              }});
+    const absl::Status sent = host_.mailbox.Submit(
+        {.request = requests[i],
+         .actor = "tester",
+         .done = [this, asked = OpenRequest{.request = requests[i], .number = i},
+                  expected = expected[i],
+                  repeat = repeats[i]](const absl::StatusOr<Grant>& answer) {
+           Answered(asked, expected, repeat, answer);
+         }});
     if (!sent.ok()) throw Violation{absl::StrCat("the mailbox refuses: ", sent.message())};
   }
   host_.Drain();
   Resolve();
 }
 
-void World::Answered(const Request& request, Expected expected, bool repeat,
+void World::Answered(const OpenRequest& asked, Expected expected, bool repeat,
                      const absl::StatusOr<Grant>& answer) {
+  const Request& request = asked.request;
   const Fate fate = host_.io.Begin("answer");
   Entry& entry = EntryOf(IdOf(request));
-  if (entry.unanswered.empty()) throw Violation{"a request is answered twice"};
   const Version before = entry.now;
   // A repeat is answered last, with what the grant is by then.
   const Version after = repeat ? before : After(before, request, step_);
   // Those for one grant are answered in order, but for the refused ones.
-  const auto same = [&](const Request& other) {
-    return simulation::Describe(other) == simulation::Describe(request);
-  };
-  const auto open = std::find_if(entry.unanswered.begin(), entry.unanswered.end(), same);
-  if (open == entry.unanswered.end()) throw Violation{"a request is answered twice"};
-  entry.unanswered.erase(open);
+  const auto open = std::find_if(entry.open.begin(), entry.open.end(), [&](const OpenRequest& o) {
+    return !o.refused && o.number == asked.number;
+  });
+  if (open == entry.open.end()) throw Violation{"a request is answered twice"};
   if (!answer.ok()) {
-    entry.refused.push_back(request);
+    open->refused = true;
     if (expected == Expected::kAccepted && Well() && !host_.kernel.uncertain()) {
       throw Violation{absl::StrCat(simulation::Describe(request),
                                    " is refused where nothing fails: ", answer.status().message())};
@@ -176,6 +170,7 @@ void World::Answered(const Request& request, Expected expected, bool repeat,
     throw Violation{absl::StrCat("I2: ", simulation::Describe(request),
                                  " is acknowledged, and the grant is active")};
   }
+  entry.open.erase(open);
   entry.now = after;
   if (!repeat) entry.untold = false;
   if (!repeat) entry.kernel.clear();
@@ -189,7 +184,7 @@ void World::Answered(const Request& request, Expected expected, bool repeat,
   }
   // Both have what the last of a batch's requests made of the grant, and what was
   // refused may still be there to be taken back.
-  if (entry.unanswered.empty() && entry.refused.empty()) {
+  if (entry.open.empty()) {
     judge_.Disk(entry);
     judge_.NothingLess(entry);
     judge_.NothingMore();
@@ -227,14 +222,14 @@ void World::CheckSessions() {
 // ---- What the open questions came to ------------------------------------------
 
 void World::ResolveCrashed(Entry& entry) {
-  std::vector<Version> candidates = Outcomes(entry.now, entry.unanswered, step_);
+  std::vector<Version> candidates = Outcomes(entry.now, entry.Unanswered(), step_);
   if (entry.renewed) candidates.push_back(entry.renewed);
   Append(candidates, entry.behind);
   if (host_.disk.leftover_found()) Append(candidates, entry.leftover);
   // What the kernel refused is answered before it is taken back.
   if (host_.disk.leftover_found() || host_.kernel.last_fault() >= step_.boot ||
       host_.disk.failures() > failures_before_) {
-    Append(candidates, Outcomes(entry.now, Both(entry.unanswered, entry.refused), step_));
+    Append(candidates, Outcomes(entry.now, entry.Open(), step_));
   }
   const Grant* durable = host_.disk.Find(entry.id);
   const auto found =
@@ -248,7 +243,7 @@ void World::ResolveCrashed(Entry& entry) {
   const Version now = *found;
   Append(entry.kernel, candidates);
   if (host_.kernel.uncertain()) {
-    Append(entry.kernel, Outcomes(entry.now, Both(entry.unanswered, entry.refused), step_));
+    Append(entry.kernel, Outcomes(entry.now, entry.Open(), step_));
   }
   entry.now = now;
 }
@@ -270,25 +265,25 @@ void World::Resolve() {
   for (Entry& entry : entries_) {
     if (!host_.alive()) {
       ResolveCrashed(entry);
-    } else if (!entry.unanswered.empty()) {
+    } else if (entry.HasUnanswered()) {
       throw Violation{
-          absl::StrCat(simulation::Describe(entry.unanswered.front()), " is never answered")};
+          absl::StrCat(simulation::Describe(entry.Unanswered().front()), " is never answered")};
     } else {
       TakeRenewed(entry);
-      const std::vector<Version> outcomes = Outcomes(entry.now, entry.refused, step_);
+      const std::vector<Version> outcomes = Outcomes(entry.now, entry.Open(), step_);
       if (host_.kernel.uncertain()) Append(entry.kernel, outcomes);
       if (host_.disk.has_leftover()) Append(entry.leftover, outcomes);
       // Taken back once the disk takes it and it is known what the kernel holds.
       if (host_.disk.failures() > failures_before_ || host_.kernel.uncertain()) {
         Append(entry.behind, outcomes);
-        entry.untold = entry.untold || !entry.refused.empty();
+        entry.untold = entry.untold || !entry.open.empty();
       }
     }
     entry.renewed.reset();
-    entry.unanswered.clear();
-    entry.refused.clear();
+    entry.open.clear();
     if (!host_.disk.has_leftover()) entry.leftover.clear();
-    if (host_.alive() && !host_.kernel.uncertain() && !tampered_) entry.kernel.clear();
+    if (host_.alive() && !host_.kernel.uncertain() && !host_.kernel.tampered())
+      entry.kernel.clear();
   }
   failures_before_ = host_.disk.failures();
   NoteTrouble();
@@ -296,7 +291,7 @@ void World::Resolve() {
 }
 
 void World::Check() {
-  if (!tampered_) {
+  if (!host_.kernel.tampered()) {
     judge_.NothingMore();
     judge_.NothingLess();
   }
@@ -322,6 +317,7 @@ void World::RingAlarms(absl::Duration late) {
     Resolve();
   }
   if (!host_.alive() || late > absl::ZeroDuration() || !Well()) return;
+  if (host_.kernel.tampered()) throw Violation{"I5: what another program did is not repaired"};
   judge_.Punctual();
   judge_.EndsRecorded();
   if (host_.kernel.uncertain()) throw Violation{"I5: the kernel's table is not repaired"};
@@ -331,7 +327,7 @@ void World::Pass(absl::Duration by, absl::Duration late) {
   const BootTime until = host_.clock.Read().boot + by;
   while (true) {
     RingAlarms(late);
-    if (!tampered_) {
+    if (!host_.kernel.tampered()) {
       judge_.NothingMore();
       judge_.NothingLess();
     }

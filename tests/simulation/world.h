@@ -58,7 +58,7 @@ class World {
   std::string SomeId();
 
   void Submit(const std::vector<Request>& requests);
-  void Answered(const Request& request, Expected expected, bool repeat,
+  void Answered(const OpenRequest& asked, Expected expected, bool repeat,
                 const absl::StatusOr<Grant>& answer);
   void CheckSessions();
   Entry& EntryOf(absl::string_view id);
@@ -69,6 +69,7 @@ class World {
   void RingAlarms(absl::Duration late);
   // Nothing fails, and has not for so long that all is mended.
   bool Well() const;
+  void TellTableChanged();
   void NoteTrouble();
   // Whether the wall clock is to be believed.
   bool Trusted() const;
@@ -94,8 +95,6 @@ class World {
   // The failures of the disk when the present step began.
   int failures_before_ = 0;
   bool faults_planned_ = false;
-  // Another program has changed the table since the daemon last made it.
-  bool tampered_ = false;
   // When something last failed.
   BootTime trouble_;
   // What was revoked with its sessions in the present step.
