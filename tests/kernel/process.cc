@@ -141,4 +141,8 @@ absl::StatusOr<uint64_t> Process::RssKib() const {
   return SumOf(absl::StrCat("/proc/", pid_, "/smaps_rollup"), "Rss:");
 }
 
+absl::StatusOr<uint64_t> Process::PeakRssKib() const {
+  return SumOf(absl::StrCat("/proc/", pid_, "/status"), "VmHWM:");
+}
+
 }  // namespace postern

@@ -68,6 +68,8 @@ class Process {
   absl::StatusOr<std::map<std::string, uint64_t>> ContextSwitches() const;
   // Resident memory.
   absl::StatusOr<uint64_t> RssKib() const;
+  // The most it ever had.
+  absl::StatusOr<uint64_t> PeakRssKib() const;
 
  private:
   Process(pid_t pid, std::string log) : pid_(pid), log_(std::move(log)) {}
