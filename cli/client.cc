@@ -87,6 +87,9 @@ class GrpcClient final : public AgentClient {
       const v1::ListAuditEventsRequest& request) override {
     return Call<v1::ListAuditEventsResponse>(&v1::AgentService::Stub::ListAuditEvents, request);
   }
+  absl::StatusOr<v1::DiagnoseResponse> Diagnose() override {
+    return Call<v1::DiagnoseResponse>(&v1::AgentService::Stub::Diagnose, v1::DiagnoseRequest());
+  }
   absl::StatusOr<v1::LockdownResponse> Lockdown(const v1::LockdownRequest& request) override {
     return Call<v1::LockdownResponse>(&v1::AgentService::Stub::Lockdown, request);
   }

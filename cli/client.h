@@ -31,6 +31,7 @@ class AgentClient {
   virtual absl::StatusOr<v1::GetStatusResponse> GetStatus() = 0;
   virtual absl::StatusOr<v1::ListAuditEventsResponse> ListAudit(
       const v1::ListAuditEventsRequest& request) = 0;
+  virtual absl::StatusOr<v1::DiagnoseResponse> Diagnose() = 0;
   virtual absl::StatusOr<v1::LockdownResponse> Lockdown(const v1::LockdownRequest& request) = 0;
   virtual absl::StatusOr<v1::LiftLockdownResponse> LiftLockdown() = 0;
   virtual absl::StatusOr<v1::ArmResponse> Arm(const v1::ArmRequest& request) = 0;

@@ -84,6 +84,8 @@ struct LockdownCommand {
   std::string reason;
 };
 
+struct DoctorCommand {};
+
 struct ArmCommand {
   absl::Duration confirm_within;
 };
@@ -107,10 +109,10 @@ struct PkiIssueCommand {
   int days = 0;
 };
 
-using Command =
-    std::variant<StatusCommand, GrantCommand, GrantsCommand, ExtendCommand, MoveCommand,
-                 RevokeCommand, CheckCommand, WatchCommand, AuditCommand, LockdownCommand,
-                 ArmCommand, ConfirmCommand, DisarmCommand, PkiInitCommand, PkiIssueCommand>;
+using Command = std::variant<StatusCommand, GrantCommand, GrantsCommand, ExtendCommand, MoveCommand,
+                             RevokeCommand, CheckCommand, WatchCommand, AuditCommand, DoctorCommand,
+                             LockdownCommand, ArmCommand, ConfirmCommand, DisarmCommand,
+                             PkiInitCommand, PkiIssueCommand>;
 
 struct Invocation {
   Format format = Format::kTable;

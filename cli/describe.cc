@@ -207,6 +207,29 @@ std::string DescribeStatus(const v1::GetStatusResponse& status, const Reader& re
   return absl::StrCat("postern agent ", Printable(status.version()), "\n", block.Render());
 }
 
+std::string DescribeFindings(const v1::DiagnoseResponse& diagnosis, const Reader& reader) {
+  if (diagnosis.findings().empty()) {
+    return "nothing was found that would make a grant void or the gate pointless\n";
+  }
+  std::string out;
+  for (const v1::Finding& finding : diagnosis.findings()) {
+    const bool known = v1::FindingSeverity_IsValid(finding.severity());
+    const std::string severity = known ? v1::FindingSeverity_Name(finding.severity())
+                                       : absl::StrCat("severity ", finding.severity());
+    const bool notice = finding.severity() == v1::NOTICE;
+    const char* colour = finding.severity() == v1::CRITICAL ? kRed : kYellow;
+    absl::StrAppend(&out, out.empty() ? "" : "\n",
+                    notice ? severity : Coloured(severity, colour, reader), " ",
+                    Printable(finding.name()), "\n");
+    Block block;
+    block.Add("found", Printable(finding.finding()));
+    block.Add("matters", Printable(finding.consequence()));
+    block.Add("way out", Printable(finding.remedy()));
+    absl::StrAppend(&out, block.Render());
+  }
+  return out;
+}
+
 std::string DescribeCheck(const v1::CheckAccessResponse& check, const Reader& reader) {
   if (!check.allowed()) {
     return absl::StrCat(Coloured("denied", kRed, reader), ": ", Printable(check.reason()), "\n");

@@ -1,4 +1,4 @@
-// The verbs that only look: status, grants, check, watch, audit.
+// The verbs that only look: status, grants, check, watch, audit, doctor.
 
 #include <memory>
 
@@ -98,6 +98,17 @@ Verb AddAudit(CLI::App& app, std::string& format) {
           }};
 }
 
+Verb AddDoctor(CLI::App& app) {
+  CLI::App* verb = AddVerb(
+      app, "doctor", "What on the host would make grants void or the gate pointless? (exit 0 or 1)",
+      "  posternctl doctor\n"
+      "  posternctl doctor -o json\n"
+      "\n"
+      "Looks at other firewalls and container engines, at who serves the guarded ports,\n"
+      "and at the kernel's settings. Exit 0 when nothing worse than a notice was found.");
+  return {verb, [](const Environment&) -> absl::StatusOr<Command> { return DoctorCommand{}; }};
+}
+
 }  // namespace
 
 void AddReadingVerbs(CLI::App& app, std::string& audit_format, std::vector<Verb>& verbs) {
@@ -106,6 +117,7 @@ void AddReadingVerbs(CLI::App& app, std::string& audit_format, std::vector<Verb>
   verbs.push_back(AddCheck(app));
   verbs.push_back(AddWatch(app));
   verbs.push_back(AddAudit(app, audit_format));
+  verbs.push_back(AddDoctor(app));
 }
 
 }  // namespace postern

@@ -17,6 +17,7 @@ int Do(const RevokeCommand& command, Session& session);
 int Do(const CheckCommand& command, Session& session);
 int Do(const WatchCommand& command, Session& session);
 int Do(const AuditCommand& command, Session& session);
+int Do(const DoctorCommand& command, Session& session);
 int Do(const LockdownCommand& command, Session& session);
 int Do(const ArmCommand& command, Session& session);
 int Do(const ConfirmCommand& command, Session& session);

@@ -1,4 +1,6 @@
-// status, grants, check.
+// status, grants, check, doctor.
+
+#include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "cli/exit_code.h"
@@ -62,6 +64,22 @@ int Do(const CheckCommand& command, Session& session) {
   const absl::Status printed = session.Print(*check, DescribeCheck(*check, session.reader()));
   if (!printed.ok()) return session.Fail(printed);
   return check->allowed() ? kExitDone : kExitFailed;
+}
+
+int Do(const DoctorCommand& /*command*/, Session& session) {
+  const auto agent = session.Connect();
+  if (!agent.ok()) return session.Fail(agent.status());
+  const absl::StatusOr<v1::DiagnoseResponse> diagnosis = (*agent)->Diagnose();
+  if (!diagnosis.ok()) return session.Fail(diagnosis.status());
+  const absl::Status printed =
+      session.Print(*diagnosis, DescribeFindings(*diagnosis, session.reader()));
+  if (!printed.ok()) return session.Fail(printed);
+  const auto& findings = diagnosis->findings();
+  // What a newer agent calls otherwise is more than a notice.
+  const bool well = std::all_of(findings.begin(), findings.end(), [](const v1::Finding& finding) {
+    return finding.severity() == v1::NOTICE;
+  });
+  return well ? kExitDone : kExitFailed;
 }
 
 }  // namespace postern

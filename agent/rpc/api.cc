@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "agent/doctor/diagnose.h"
 #include "agent/rpc/convert.h"
 #include "common/status.h"
 
@@ -223,9 +224,18 @@ void AgentApi::Call(const Caller& caller, const v1::GetStatusRequest& /*request*
       });
 }
 
+// On the caller's thread and by sockets of its own, so that the gatekeeper does
+// not wait for a host that is slow to read.
 void AgentApi::Call(const Caller& /*caller*/, const v1::DiagnoseRequest& /*request*/,
                     const Respond<v1::DiagnoseResponse>& respond) {
-  respond(absl::UnimplementedError("this agent has no doctor"));
+  const std::shared_ptr<const Settings> settings = settings_.Get();
+  const Guard guard{.enforce = settings->config.mode == Mode::kEnforce,
+                    .ports = settings->config.limits.guarded_ports};
+  v1::DiagnoseResponse response;
+  for (const Finding& finding : Diagnose(ReadHost(guard.ports), guard)) {
+    *response.add_findings() = ToProto(finding);
+  }
+  respond(response);
 }
 
 void AgentApi::Call(const Caller& caller, const v1::LockdownRequest& request,

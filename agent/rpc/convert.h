@@ -20,6 +20,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "agent/doctor/finding.h"
 #include "agent/enforcer/gatekeeper.h"
 #include "agent/grants/audit.h"
 #include "agent/grants/grant.h"
@@ -75,6 +76,7 @@ v1::AuditEvent ToProto(const AuditEvent& event);
 v1::CheckAccessResponse ToProto(const AccessAnswer& answer);
 v1::LockdownState ToProto(const Lockdown& lockdown);
 v1::ArmedState ToProto(const Armed& armed);
+v1::Finding ToProto(const Finding& finding);
 google::protobuf::Duration ToProto(absl::Duration duration);
 google::protobuf::Timestamp ToProto(absl::Time time);
 

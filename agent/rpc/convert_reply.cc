@@ -138,4 +138,24 @@ v1::ArmedState ToProto(const Armed& armed) {
   return message;
 }
 
+v1::Finding ToProto(const Finding& finding) {
+  v1::Finding message;
+  switch (finding.severity) {
+    case Severity::kNotice:
+      message.set_severity(v1::NOTICE);
+      break;
+    case Severity::kWarning:
+      message.set_severity(v1::WARNING);
+      break;
+    case Severity::kCritical:
+      message.set_severity(v1::CRITICAL);
+      break;
+  }
+  message.set_name(finding.name);
+  message.set_finding(finding.finding);
+  message.set_consequence(finding.consequence);
+  message.set_remedy(finding.remedy);
+  return message;
+}
+
 }  // namespace postern

@@ -82,6 +82,10 @@ class Fake final : public FakeAgent, public v1::AgentService::Service {
                            v1::CheckAccessResponse* reply) override {
     return Answer("CheckAccess", *request, answers_.check, reply);
   }
+  grpc::Status Diagnose(grpc::ServerContext* /*context*/, const v1::DiagnoseRequest* request,
+                        v1::DiagnoseResponse* reply) override {
+    return Answer("Diagnose", *request, answers_.diagnosis, reply);
+  }
   grpc::Status GetStatus(grpc::ServerContext* /*context*/, const v1::GetStatusRequest* request,
                          v1::GetStatusResponse* reply) override {
     return Answer("GetStatus", *request, answers_.status, reply);

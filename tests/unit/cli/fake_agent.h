@@ -28,6 +28,7 @@ struct Answers {
   std::vector<std::string> unknown_ids;
   v1::GetStatusResponse status;
   v1::CheckAccessResponse check;
+  v1::DiagnoseResponse diagnosis;
   v1::LockdownResponse lockdown;
   v1::ArmResponse arm;
   v1::ConfirmResponse confirm;

@@ -162,6 +162,17 @@ TEST_F(ServerTest, StatusTellsWhatTheAgentKnows) {
   EXPECT_EQ(response.caller_address(), "");
 }
 
+TEST_F(ServerTest, AViewerCanHaveTheHostDiagnosed) {
+  v1::DiagnoseResponse response;
+  const auto stub = agent_.RemoteStub(absl::StrCat("URI:", kViewerSan));
+  ASSERT_TRUE(stub->Diagnose(NewContext().get(), {}, &response).ok());
+  // The gate of this test is in no kernel; without privileges nobody can see that.
+  ASSERT_GT(response.findings_size(), 0);
+  EXPECT_THAT(response.findings(0).name(), AnyOf("gate-missing", "not-examined"));
+  EXPECT_GE(response.findings(0).severity(), v1::WARNING);
+  EXPECT_NE(response.findings(0).remedy(), "");
+}
+
 // ---- Refusals
 
 TEST_F(ServerTest, AllThatIsWrongIsToldAtOnce) {
