@@ -27,7 +27,8 @@ using Acceptor = grpc::experimental::ExternalConnectionAcceptor;
 constexpr std::chrono::milliseconds kGoodbye{250};
 
 // More than a request may have (kMaxRequestBytes), so that we can say so in our
-// own words; larger ones are refused by gRPC before they are read.
+// own words. gRPC 1.51 looks at it once it has the whole message: what bounds the
+// memory is the quota below.
 constexpr int kMaxMessageBytes = 16 << 20;
 constexpr int kMaxMetadataBytes = 16 << 10;
 constexpr int kMaxStreamsPerConnection = 128;
