@@ -56,9 +56,9 @@ absl::Status EventLoop::OnReadable(int fd, Callback callback) {
     Call(data);
     return 0;
   };
-  return Keep(
-      sd_event_add_io(event_.get(), &source, fd, EPOLLIN, handler, Store(std::move(callback))),
-      source);
+  const int result =
+      sd_event_add_io(event_.get(), &source, fd, EPOLLIN, handler, Store(std::move(callback)));
+  return Keep(result, source);
 }
 
 absl::Status EventLoop::OnSignal(int signal_number, Callback callback) {
@@ -67,9 +67,9 @@ absl::Status EventLoop::OnSignal(int signal_number, Callback callback) {
     Call(data);
     return 0;
   };
-  return Keep(sd_event_add_signal(event_.get(), &source, signal_number, handler,
-                                  Store(std::move(callback))),
-              source);
+  const int result = sd_event_add_signal(event_.get(), &source, signal_number, handler,
+                                         Store(std::move(callback)));
+  return Keep(result, source);
 }
 
 absl::Status EventLoop::OnAlarm(Callback callback) {
