@@ -272,7 +272,10 @@ void World::Connect() {
   if (!admitted) return;
   Tell("a session");
   host_.sessions.live().insert(
-      {.remote = remote, .remote_port = next_port_++, .local = A("192.0.2.1"), .local_port = port});
+      {.remote = remote,
+       .remote_port = next_port_++,
+       .local = A(remote.family == Family::kIpv4 ? "192.0.2.1" : "2001:db8:1::1"),
+       .local_port = port});
 }
 
 void World::Send() {
