@@ -1,13 +1,14 @@
 """What every test case here stands on."""
 
 import pathlib
+import sys
 import unittest
 from typing import NamedTuple
 
 from harness import lan, packages
 from harness.agent import Agent
 from harness.box import Box
-from harness.probes import OPEN_PORT, Probes, reaches
+from harness.probes import CONTROLS, OPEN_PORT, Probes, reaches
 from harness.session import Session
 
 
@@ -69,15 +70,20 @@ class Case(unittest.TestCase):
 
     # ---- Judging
 
-    def assert_never_in(self, probes, targets=None):
-        """Ends the probing. The control must have got through, or nothing was
-        shown."""
+    def assert_never_in(self, probes, targets, since=0.0):
+        """Ends the probing. The controls must have got in, or nothing was shown."""
         probes.stop()
-        self.assertTrue(probes.got_in(probes.CONTROL), "the box was never reachable")
-        for target in targets or probes.targets[1:]:
-            got_in = probes.got_in(target)
-            self.assertFalse(got_in, f"{len(got_in)} knocks got in: {target}; control: "
-                             f"{probes.answers[probes.CONTROL][:1]}")
+        for target in CONTROLS:
+            self.assertTrue(probes.got_in(target, since), f"nothing got in at all: {target}")
+        for target in targets:
+            got_in = probes.got_in(target, since)
+            first = probes.got_in(CONTROLS[0], since)[0]
+            self.assertFalse(got_in, f"{len(got_in)} knocks got in: {target}; the first control "
+                                     f"{first}")
+        attempts, pause = probes.summary
+        print(f"0 of {attempts} knocks got in without a grant (controls: "
+              f"{len(probes.got_in(CONTROLS[0]))}; longest pause {pause * 1000:.0f} ms) ... ",
+              end="", file=sys.stderr, flush=True)
 
     def assert_always_in(self, probes, target, since, until, silence=1.0):
         self.assertLess(probes.longest_silence(target, since, until), silence,

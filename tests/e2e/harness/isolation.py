@@ -33,7 +33,10 @@ def run(command):
         # Its end comes with that of this process, even by SIGKILL.
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork",
-             "--kill-child", "--mount-proc", *command, group])
+             "--kill-child", "--mount-proc",
+             # The first process there has to collect what others leave behind: a box
+             # ends with the last of its processes.
+             "sh", "-c", '"$@"; exit $?', "sh", *command, group])
         return process.wait()
     except KeyboardInterrupt:
         return 130

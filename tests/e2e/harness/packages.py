@@ -1,6 +1,5 @@
 """The packages under test, and how to have an older version of them."""
 
-import pathlib
 import re
 import shutil
 import subprocess
@@ -39,5 +38,6 @@ def repacked(debs, version, folder):
     return made
 
 
-def folder_of(build):
-    return pathlib.Path(build) / "packages"
+def version_of(deb):
+    return subprocess.run(["dpkg-deb", "-f", deb, "Version"], check=True, capture_output=True,
+                          text=True).stdout.strip()

@@ -52,14 +52,16 @@ def reaches(source, port, timeout=0.7):
     return True
 
 
-class Probes:
-    """The control: an unguarded port over IPv4 and IPv6, which must answer
-    whenever the guarded ones could."""
+# What must get in whenever anything could.
+CONTROL = Target(port=OPEN_PORT)
+CONTROLS = [CONTROL, Target(lan.STRANGER6, OPEN_PORT, host=lan.BOX6)]
 
-    CONTROL = Target(port=OPEN_PORT)
+
+class Probes:
+    """Knocks at `targets` and at the controls until stop()."""
 
     def __init__(self, targets, interval=INTERVAL):
-        self.targets = [self.CONTROL, *targets]
+        self.targets = [*CONTROLS, *targets]
         self.answers = {target: [] for target in self.targets}
         self.summary = None
         words = [f"{t.source},{t.host},{t.protocol},{t.port}" for t in self.targets]
