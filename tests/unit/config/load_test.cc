@@ -186,10 +186,13 @@ TEST_F(LoadConfigTest, ChecksTheCertificatesThatAreNamed) {
             "directory (errno 2); put it there or correct the path");
 }
 
-TEST(ShippedConfig, HoldsTheDefaults) {
+// Installing the package must lock nobody out.
+TEST(ShippedConfig, HoldsTheDefaultsAndObserves) {
   const absl::StatusOr<Config> config = LoadConfig(SHIPPED_CONFIG);
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_TRUE(*config == Config{});
+  Config expected;
+  expected.mode = Mode::kObserve;
+  EXPECT_TRUE(*config == expected);
 }
 
 // Prose starts with "# " and a word; a line of configuration that is commented
