@@ -35,10 +35,7 @@ PUBLISH = """
 nft -f - <<'NFT'
 table ip nat {
   chain DOCKER { }
-  chain PREROUTING {
-    type nat hook prerouting priority dstnat; policy accept;
-    fib daddr type local jump DOCKER
-  }
+  chain PREROUTING { type nat hook prerouting priority dstnat; policy accept; }
 }
 flush table ip nat
 table ip nat {
@@ -46,7 +43,9 @@ table ip nat {
     iifname != "engine0" tcp dport 3389 dnat to 172.18.0.2:22
     iifname != "engine0" tcp dport 9022 dnat to 172.18.0.2:9022
   }
-  chain PREROUTING { fib daddr type local jump DOCKER }
+  chain PREROUTING {
+    fib daddr type local jump DOCKER
+  }
 }
 NFT
 """

@@ -17,7 +17,7 @@ from harness import lan
 
 SUITE = "bookworm"
 PACKAGES = ("conntrack", "dbus", "firewalld", "iproute2", "nftables", "openssh-client",
-            "openssh-server", "procps", "python3-minimal", "systemd", "systemd-sysv")
+            "netbase", "openssh-server", "procps", "python3-minimal", "systemd", "systemd-sysv")
 
 NETWORK = f"""[Match]
 Name=host0
