@@ -108,7 +108,7 @@ class Install(Case):
     def test_the_units_are_in_order(self):
         self.install()
         self.box.reboot()
-        done = self.box.run("systemd-analyze", "verify", UNIT, LOCKDOWN)
+        done = self.box.run("systemd-analyze", "verify", "--man=no", UNIT, LOCKDOWN)
         self.assertEqual(done.stderr, "")
         self.assertEqual(self.box.run("systemctl", "--failed", "--plain", "--no-legend").stdout, "")
 
