@@ -78,7 +78,7 @@ class Install(Case):
         self.assertEqual((stat.S_IMODE(state.st_mode), str(state.st_uid)), (0o700, user[2]))
         self.assertEqual(self.box.run("stat", "-c", "%a %U %G", "/run/postern/agent.sock",
                                       "/run/postern", CONFIGURATION).stdout,
-                         "660 postern-agent postern\n755 postern-agent postern-agent\n"
+                         "660 postern-agent postern\n755 postern-agent postern\n"
                          "644 root root\n")
         process = self.box.sh(f"cat /proc/{self.agent.pid()}/status")
         self.assertEqual(re.search(r"^Uid:\s+(\d+)", process, re.M)[1], user[2])
