@@ -58,6 +58,11 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : kBadUsage;
   }
 
+  if (lockdown) {
+    const absl::Status closed = CloseGateAtBoot(config_path);
+    if (!closed.ok()) Log(Priority::kError, absl::StrCat("closing the gate: ", closed.message()));
+    return closed.ok() ? 0 : kFailed;
+  }
   absl::StatusOr<Config> config = LoadConfig(config_path);
   if (remove_gate) return TakeGateDown(config.ok() ? config->socket : Config().socket);
   if (!config.ok()) {
@@ -67,11 +72,6 @@ int Main(int argc, char** argv) {
   if (check) {
     std::printf("%s: ok\n", config_path.c_str());
     return 0;
-  }
-  if (lockdown) {
-    const absl::Status closed = CloseGateAtBoot(*config);
-    if (!closed.ok()) Log(Priority::kError, absl::StrCat("closing the gate: ", closed.message()));
-    return closed.ok() ? 0 : kFailed;
   }
   if (absl::Status status = RunAgent(*std::move(config), config_path); !status.ok()) {
     Log(Priority::kError, status.message());

@@ -31,6 +31,8 @@ install(FILES systemd/postern-agent.service systemd/postern-lockdown.service
   DESTINATION ${where_units} COMPONENT agent)
 install(FILES systemd/postern-agent.sysusers
   DESTINATION lib/sysusers.d RENAME postern-agent.conf COMPONENT agent)
+install(FILES systemd/postern-agent.tmpfiles
+  DESTINATION lib/tmpfiles.d RENAME postern-agent.conf COMPONENT agent)
 install(FILES packaging/postern-agent.preset
   DESTINATION lib/systemd/system-preset RENAME 80-postern-agent.preset COMPONENT agent)
 # Where the units and the program look for it, whatever the prefix.

@@ -91,6 +91,39 @@ TEST_F(StartTest, LockdownLeavesAStandingGateAsItIs) {
   EXPECT_FALSE(host_->Admits(kStranger, 22));
 }
 
+// As when somebody broke it before a reboot.
+TEST_F(StartTest, LockdownClosesTheDefaultPortsWhereTheConfigurationCannotBeRead) {
+  host_->Configure("guard: {ports: ssh}\n");
+  EXPECT_EQ(Run({"--lockdown"}), 0) << host_->daemon().Log();
+  EXPECT_THAT(host_->daemon().Log(), HasSubstr("ports"));
+  EXPECT_FALSE(host_->Admits(kFriend, 22));
+}
+
+TEST_F(StartTest, LockdownNeedsNoCertificate) {
+  std::filesystem::remove(host_->files().Path("agent.pem"));
+  EXPECT_EQ(Run({"--lockdown"}), 0) << host_->daemon().Log();
+  EXPECT_FALSE(host_->Admits(kFriend, 22));
+}
+
+// A host may enforce against its agent.yaml: posternctl arm.
+TEST_F(StartTest, LockdownKeepsClosedWhatWasClosedLast) {
+  Start();
+  host_->daemon().Kill();
+  ASSERT_EQ(Run({"--remove-gate"}), 0) << host_->daemon().Log();
+  host_->Configure("mode: observe\n");
+  EXPECT_EQ(Run({"--lockdown"}), 0) << host_->daemon().Log();
+  EXPECT_FALSE(host_->Admits(kFriend, 22));
+}
+
+TEST_F(StartTest, LockdownOfAHostThatOnlyObservedClosesNothing) {
+  host_->Configure("mode: observe\n");
+  Start();
+  host_->daemon().Kill();
+  ASSERT_EQ(Run({"--remove-gate"}), 0) << host_->daemon().Log();
+  EXPECT_EQ(Run({"--lockdown"}), 0) << host_->daemon().Log();
+  EXPECT_TRUE(host_->Admits(kFriend, 22));
+}
+
 TEST_F(StartTest, RemoveGateOpensWhatTheStoppedDaemonLeftClosed) {
   Start();
   host_->daemon().Kill();
