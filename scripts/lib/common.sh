@@ -28,7 +28,8 @@ readonly FUZZ_PACKAGES=(clang libclang-rt-14-dev llvm)
 # For the packages, and their tests.
 # shellcheck disable=SC2034
 readonly PACKAGE_PACKAGES=(
-  bash-completion binutils busybox-static debhelper dpkg-dev fish lintian mandoc rpm zsh)
+  bash-completion binutils build-essential busybox-static debhelper dpkg-dev fish lintian mandoc rpm
+  systemd zsh)
 
 if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
   BOLD=$'\e[1m' GREEN=$'\e[32m' RED=$'\e[1;31m' PLAIN=$'\e[0m'

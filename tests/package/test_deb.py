@@ -18,6 +18,7 @@ FILES = {
         "/lib/systemd/system/postern-lockdown.service": "-rw-r--r--",
         "/usr/lib/systemd/system-preset/80-postern-agent.preset": "-rw-r--r--",
         "/usr/lib/sysusers.d/postern-agent.conf": "-rw-r--r--",
+        "/usr/lib/tmpfiles.d/postern-agent.conf": "-rw-r--r--",
         "/usr/sbin/posternd": "-rwxr-xr-x",
         "/usr/share/doc/postern-agent/changelog.gz": "-rw-r--r--",
         "/usr/share/doc/postern-agent/copyright": "-rw-r--r--",
@@ -140,6 +141,7 @@ class InAFolder(unittest.TestCase):
         users = (self.root / "etc/passwd").read_text()
         self.assertRegex(users, r"(?m)^postern-agent:")
         self.assertRegex((self.root / "etc/group").read_text(), r"(?m)^postern:.*:postern-agent$")
+        self.assertEqual((self.config.parent / "tls").stat().st_mode & 0o777, 0o700)
         steps = said[said.index("the gate observes"):].splitlines()[1:4]
         self.assertEqual([re.findall(r"posternctl (\w+)", step) for step in steps],
                          [["grant"], ["arm"], ["confirm"]])
@@ -148,7 +150,7 @@ class InAFolder(unittest.TestCase):
         self.write_ready_configuration()
         said = self.install()
         self.assertEqual(self.config.read_text(), "mode: enforce\n")
-        self.assertEqual([path.name for path in self.config.parent.iterdir()], ["agent.yaml"])
+        self.assertEqual({path.name for path in self.config.parent.iterdir()}, {"agent.yaml", "tls"})
         self.assertIn("agent.yaml was here before", said)
         self.assertNotIn("posternctl arm", said)
 
@@ -168,7 +170,7 @@ class InAFolder(unittest.TestCase):
 
     def test_purge_leaves_nothing(self):
         self.install()
-        (self.config.parent / "agent.key").write_text("a key")
+        (self.config.parent / "tls/agent.key").write_text("a key")
         self.ledger.parent.mkdir(parents=True)
         self.ledger.write_text("grants")
         self.dpkg("--purge", "postern-agent")

@@ -20,10 +20,12 @@ FILES = {
     "postern-agent": {
         "/etc/postern": "drwxr-xr-x",
         "/etc/postern/agent.yaml": "-rw-r--r--",
+        "/etc/postern/tls": "drwx------",
         "/usr/lib/systemd/system-preset/80-postern-agent.preset": "-rw-r--r--",
         "/usr/lib/systemd/system/postern-agent.service": "-rw-r--r--",
         "/usr/lib/systemd/system/postern-lockdown.service": "-rw-r--r--",
         "/usr/lib/sysusers.d/postern-agent.conf": "-rw-r--r--",
+        "/usr/lib/tmpfiles.d/postern-agent.conf": "-rw-r--r--",
         "/usr/sbin/posternd": "-rwxr-xr-x",
         "/usr/share/licenses/postern-agent": "drwxr-xr-x",
         "/usr/share/licenses/postern-agent/LICENSE": "-rw-r--r--",
