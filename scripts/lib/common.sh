@@ -30,6 +30,9 @@ readonly FUZZ_PACKAGES=(clang libclang-rt-14-dev llvm)
 readonly PACKAGE_PACKAGES=(
   bash-completion binutils build-essential busybox-static debhelper dpkg-dev fish lintian mandoc rpm
   systemd zsh)
+# For the tier e2e: what makes the Debian that the tests boot, and boots it.
+# shellcheck disable=SC2034
+readonly E2E_PACKAGES=(iproute2 mmdebstrap python3 systemd-container util-linux)
 
 if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
   BOLD=$'\e[1m' GREEN=$'\e[32m' RED=$'\e[1;31m' PLAIN=$'\e[0m'

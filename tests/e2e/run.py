@@ -60,9 +60,7 @@ def inside(options):
     if options.shell:
         return shell(tree, place, group)
     tests = unittest.defaultTestLoader.loadTestsFromNames(options.test)
-    runner = unittest.TextTestRunner(verbosity=2, resultclass=TellingResult, durations=None) \
-        if sys.version_info >= (3, 12) else \
-        unittest.TextTestRunner(verbosity=2, resultclass=TellingResult)
+    runner = unittest.TextTestRunner(verbosity=2, resultclass=TellingResult)
     return 0 if runner.run(tests).wasSuccessful() else 1
 
 
@@ -87,8 +85,10 @@ def shell(tree, place, group):
     box = Box(tree, place, group)
     box.boot()
     print(box.install(*case.STAGE.debs))
-    print(f"The box is {lan.BOX}; it ends with this shell. From outside, as {lan.OPERATOR}:\n"
-          f"  nsenter -t {os.getpid()} -a ...   in another terminal")
+    run = group.name.removeprefix(isolation.GROUP)
+    print(f"""The box is {lan.BOX}, and ends with this shell. To knock at it, in another terminal:
+  nsenter --net -t $(pgrep -P {run}) bash
+where you are {lan.OPERATOR} or {lan.STRANGER}.""")
     return subprocess.call(box.inside("bash", "-l"), env=dict(ENVIRONMENT, TERM=os.environ["TERM"]))
 
 

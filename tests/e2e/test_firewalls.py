@@ -118,8 +118,7 @@ class Firewalls(Case):
                     self.systemctl("start", "firewalld"))
         found = self.findings()
         self.assertIn("firewalld", found)
-        self.assertEqual(found["firewalld"]["severity"], "NOTICE")
-        self.assertNotIn("foreign-drop", found)
+        self.assertLessEqual({f["severity"] for f in found.values()}, {"NOTICE"}, found)
 
         # A zone that does not let the port in makes grants void.
         self.box.run("firewall-cmd", "--remove-port=3389/tcp")

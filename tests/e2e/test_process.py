@@ -108,7 +108,8 @@ class Asked(Case):
         self.install(mode=None)
         pid = self.agent.pid()
         ctl = self.agent.ctl
-        watch = self.box.start("posternctl", "watch", "-o", "json", stdout=subprocess.PIPE)
+        watch = self.box.start("posternctl", "watch", "-o", "json", stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
         self.addCleanup(watch.communicate)
         self.addCleanup(watch.kill)
 
