@@ -158,6 +158,25 @@ class InARoot(unittest.TestCase):
         self.assertIn("agent.yaml was here before", self.install())
         self.assertEqual(config.read_text(), "mode: enforce\n")
 
+    def scriptlet(self, which, count):
+        """As rpm calls it, with the number of versions that are there afterwards."""
+        text = run("rpm", "-qp", "--queryformat", f"%{{{which}}}", support.rpm("postern-agent"))
+        script = self.root / "run/scriptlet"
+        script.write_text(text)
+        said = self.within(f"chroot $R sh -e /run/scriptlet {count}")
+        return said, self.calls()
+
+    def test_an_upgrade_restarts_after_it_and_stops_nothing_before(self):
+        self.boot()
+        self.install()
+        self.calls()
+        said, calls = self.scriptlet("POSTIN", 2)
+        self.assertEqual(calls, ["journalctl --update-catalog", "systemctl daemon-reload"])
+        self.assertNotIn("posternctl", said)
+        self.assertEqual(self.scriptlet("PREUN", 1), ("", []))
+        self.assertEqual(self.scriptlet("POSTUN", 1), (
+            "", ["systemctl daemon-reload", "systemctl try-restart postern-agent.service"]))
+
     def test_life_in_a_booted_system(self):
         self.boot()
         said = self.install()
