@@ -153,8 +153,8 @@ std::string DescribeStatus(const v1::GetStatusResponse& status, const Reader& re
   Reader at_agent = reader;
   if (status.has_now()) at_agent.now = FromProto(status.now());
   const bool observing = status.mode() == "observe";
-  const auto or_else = [](std::string text, const char* otherwise) {
-    return text.empty() ? otherwise : text;
+  const auto or_else = [](const std::string& text, const char* otherwise) {
+    return text.empty() ? std::string(otherwise) : text;
   };
   Block block;
   block.Add("mode", observing ? Coloured("observe (nothing is dropped)", kYellow, reader)
