@@ -177,13 +177,14 @@ class Box:
                               *words], False, PATIENCE).stdout
 
     def tell(self):
-        """What helps to understand a failure."""
+        """What helps to understand a failure. The journal's times are on the probers'
+        clock."""
         print(f"---- console of {self.name}\n"
               f"{re.sub('[^ -~]*[[][0-9;]*m', '', self.console.read_text(errors='replace'))[-3000:]}"
               f"---- journal of {self.name}, which is {'on' if self.is_on() else 'off'}\n",
               file=sys.stderr)
         with contextlib.suppress(Exception):
-            print(self.journal("-n", "250", "-o", "short-precise"), file=sys.stderr)
+            print(self.journal("-n", "250", "-o", "short-monotonic"), file=sys.stderr)
 
     def remove(self):
         if self.process is not None and self.process.poll() is None:
