@@ -32,6 +32,8 @@ constexpr char kReplyChain[] = "reply";
 constexpr char kAdmitChain[] = "admit";
 constexpr char kRecheckChain[] = "recheck";
 constexpr char kOwnPortChain[] = "own_port";
+constexpr char kRefuseChain[] = "refuse";
+constexpr char kNewcomerChain[] = "newcomer";
 // Jumped to by nothing.
 constexpr char kLabelsChain[] = "labels";
 
@@ -47,6 +49,13 @@ constexpr int kReplyPriority = -160;
 // are smaller than 4 KiB together (dlen in struct nft_rule, nf_tables.h): about
 // 136 bytes for an IPv6 source, where 20 leave room for other kernels' sizes.
 constexpr size_t kMaxSourcesInRule = 20;
+
+// How many sources begin to be remembered: within an hour and a burst fewer than
+// a set holds, so that a flood from invented sources neither fills it nor costs
+// more than a look at the limit.
+constexpr Limit kNewcomers = {.packets = 2, .period = absl::Seconds(1), .burst = 200};
+// Of how many the log hears.
+constexpr Limit kLogged = {.packets = 12, .period = absl::Minutes(1), .burst = 12};
 
 // nft's data types (enum datatypes in its datatype.h), 6 bits each in a
 // concatenation.
@@ -216,6 +225,18 @@ Expressions Refuse(const GateOptions& options) {
   return {Count{kDroppedCounter}, Drop{}};
 }
 
+// Refuses, and remembers who it was.
+Expression RefuseSource(const FamilyView& view) {
+  return Goto{absl::StrCat(kRefuseChain, view.suffix)};
+}
+
+// The packet's source, protocol and port, as a key of the sets of refused sources.
+Expressions LoadDeniedKey(const FamilyView& view) {
+  Expressions key = {LoadSource(view, ReadFrom::kPacket)};
+  Append(key, LoadProtocolAndPort(view, ReadFrom::kPacket));
+  return key;
+}
+
 void AddRuleTo(std::vector<Rule>& rules, std::string chain, Expressions expressions) {
   rules.push_back(Rule{.chain = std::move(chain), .expressions = std::move(expressions)});
 }
@@ -243,7 +264,7 @@ void BuildSyn(const GateOptions& options, const std::set<SetId>& sets, std::vect
       Append(rule, LookupSource(view, ReadFrom::kPacket, set, /*absent=*/true));
       ++sources;
     }
-    Append(rule, Refuse(options));
+    rule.push_back(RefuseSource(view));
     if (sources <= kMaxSourcesInRule) AddRuleTo(rules, kSynChain, std::move(rule));
   }
 }
@@ -284,7 +305,9 @@ void BuildOwnPort(const GateOptions& options, std::vector<Rule>& rules) {
         rules, kOwnPortChain,
         Concat({IsFamily(view), CompareSource(view, ReadFrom::kPacket, prefix, true), {Accept{}}}));
   }
-  AddRuleTo(rules, kOwnPortChain, Refuse(options));
+  for (const FamilyView& view : kViews) {
+    AddRuleTo(rules, kOwnPortChain, Concat({IsFamily(view), {RefuseSource(view)}}));
+  }
 }
 
 // A packet for a guarded port of this host, in the direction that opened its
@@ -316,7 +339,28 @@ void BuildAdmit(const FamilyView& view, const GateOptions& options, const std::s
                     TcpFlags(kTcpSyn, 0),
                     LookupOlder(view, true, false),
                     {Accept{}}}));
-  AddRuleTo(rules, chain, Refuse(options));
+  AddRuleTo(rules, chain, {RefuseSource(view)});
+}
+
+// The end of a packet that nothing admits. Whoever knocks for the first time goes
+// through the limit; a rule ends where the set takes no more, and what closes the
+// gate is therefore a rule of its own.
+void BuildRefuse(const FamilyView& view, const GateOptions& options, std::vector<Rule>& rules) {
+  const std::string refuse = absl::StrCat(kRefuseChain, view.suffix);
+  const std::string newcomer = absl::StrCat(kNewcomerChain, view.suffix);
+  const std::string set = DeniedSetName(view.family, options.enforce);
+  AddRuleTo(rules, refuse,
+            Concat({IsFamily(view),
+                    LoadDeniedKey(view),
+                    {Lookup{.set = set, .absent = true}, Goto{newcomer}}}));
+  AddRuleTo(rules, refuse, Concat({IsFamily(view), LoadDeniedKey(view), {UpdateSet{.set = set}}}));
+  AddRuleTo(rules, refuse, Refuse(options));
+  AddRuleTo(rules, newcomer,
+            Concat({{kNewcomers},
+                    IsFamily(view),
+                    LoadDeniedKey(view),
+                    {UpdateSet{.set = set}, kLogged, SendToLog{kDeniedLogGroup}}}));
+  AddRuleTo(rules, newcomer, Refuse(options));
 }
 
 // A packet, in either direction, of a connection that only lives while a grant
@@ -377,6 +421,7 @@ std::vector<Rule> BuildRules(const GateOptions& options, const std::set<SetId>& 
   for (const FamilyView& view : kViews) {
     BuildAdmit(view, options, sets, rules);
     BuildRecheck(view, options, sets, rules);
+    BuildRefuse(view, options, rules);
   }
   BuildReply(options, rules);
   BuildLabels(rules);
@@ -397,6 +442,8 @@ std::vector<Chain> Chains() {
   for (const FamilyView& view : kViews) {
     chains.push_back({absl::StrCat(kAdmitChain, view.suffix), std::nullopt});
     chains.push_back({absl::StrCat(kRecheckChain, view.suffix), std::nullopt});
+    chains.push_back({absl::StrCat(kRefuseChain, view.suffix), std::nullopt});
+    chains.push_back({absl::StrCat(kNewcomerChain, view.suffix), std::nullopt});
   }
   chains.push_back({kSynChain, BaseHook{Hook::kPrerouting, kSynPriority}});
   chains.push_back({kGateChain, BaseHook{Hook::kPrerouting, kGatePriority}});
@@ -445,13 +492,26 @@ AddConstantSet OlderSet(const FamilyView& view, const std::vector<Flow>& older) 
   return set;
 }
 
+AddDeniedSet DeniedSet(const FamilyView& view, const GateOptions& options,
+                       const std::vector<InstalledElement>& denied) {
+  AddDeniedSet set{.family = view.family, .enforce = options.enforce, .elements = {}};
+  std::copy_if(
+      denied.begin(), denied.end(), std::back_inserter(set.elements),
+      [&](const InstalledElement& element) { return element.key.source.family() == view.family; });
+  return set;
+}
+
 }  // namespace
 
 Transaction BuildTable(const GateOptions& options, const std::set<SetId>& sets,
-                       const std::vector<Flow>& older) {
+                       const std::vector<Flow>& older,
+                       const std::vector<InstalledElement>& denied) {
   Transaction transaction = {ReplaceTable{}, AddCounter{kDroppedCounter}, TrustedSet(options),
                              GuardedSet(options)};
-  for (const FamilyView& view : kViews) transaction.emplace_back(OlderSet(view, older));
+  for (const FamilyView& view : kViews) {
+    transaction.emplace_back(OlderSet(view, older));
+    transaction.emplace_back(DeniedSet(view, options, denied));
+  }
   for (const SetId& set : sets) transaction.emplace_back(AddSet{set});
   for (const Chain& chain : Chains()) transaction.emplace_back(AddChain{chain.name, chain.base});
   for (Rule& rule : BuildRules(options, sets)) transaction.emplace_back(AddRule{std::move(rule)});
