@@ -5,6 +5,7 @@
 #include <string>
 
 #include "agent/app/agent.h"
+#include "agent/app/remove_gate.h"
 #include "agent/config/config.h"
 #include "agent/systemd/log.h"
 #include "common/text.h"
@@ -20,17 +21,35 @@ constexpr char kFooter[] =
     "SIGHUP reads the configuration again; SIGTERM stops.\n"
     "See agent.yaml(5) for the configuration and posternctl --help for the tool.";
 
+// `socket` is where a posternd that runs would answer.
+int TakeGateDown(const std::string& socket) {
+  const absl::StatusOr<bool> removed = RemoveGate(socket);
+  if (!removed.ok()) {
+    std::fprintf(stderr, "the gate stays: %s\n", Printable(removed.status().message()).c_str());
+    return kFailed;
+  }
+  std::puts(*removed ? "The gate is down: Postern closes no port of this host any more."
+                     : "No gate stands: Postern closes no port of this host.");
+  return 0;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("posternd keeps the management ports of this host closed and opens them on request.",
                "posternd");
   std::string config_path = "/etc/postern/agent.yaml";
   bool check = false;
   bool lockdown = false;
+  bool remove_gate = false;
   app.add_option("--config", config_path, "The configuration file")->capture_default_str();
   app.add_flag("--check-config", check, "Read the configuration, say what is wrong, and exit");
-  app.add_flag("--lockdown", lockdown,
-               "Close the gate as the configuration has it, unless one stands, and exit:\n"
-               "for the time in a boot before the daemon runs");
+  CLI::Option* lockdown_flag =
+      app.add_flag("--lockdown", lockdown,
+                   "Close the gate as the configuration has it, unless one stands, and exit:\n"
+                   "for the time in a boot before the daemon runs");
+  app.add_flag("--remove-gate", remove_gate,
+               "Take the gate down and exit: nothing is closed until posternd runs again.\n"
+               "Needs no configuration; refused while posternd runs")
+      ->excludes(lockdown_flag);
   app.set_version_flag("--version", std::string("posternd ") + kVersion);
   app.footer(kFooter);
   try {
@@ -39,7 +58,13 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : kBadUsage;
   }
 
+  if (lockdown) {
+    const absl::Status closed = CloseGateAtBoot(config_path);
+    if (!closed.ok()) Log(Priority::kError, absl::StrCat("closing the gate: ", closed.message()));
+    return closed.ok() ? 0 : kFailed;
+  }
   absl::StatusOr<Config> config = LoadConfig(config_path);
+  if (remove_gate) return TakeGateDown(config.ok() ? config->socket : Config().socket);
   if (!config.ok()) {
     std::fprintf(stderr, "%s\n", Printable(config.status().message()).c_str());
     return kFailed;
@@ -47,11 +72,6 @@ int Main(int argc, char** argv) {
   if (check) {
     std::printf("%s: ok\n", config_path.c_str());
     return 0;
-  }
-  if (lockdown) {
-    const absl::Status closed = CloseGateAtBoot(*config);
-    if (!closed.ok()) Log(Priority::kError, absl::StrCat("closing the gate: ", closed.message()));
-    return closed.ok() ? 0 : kFailed;
   }
   if (absl::Status status = RunAgent(*std::move(config), config_path); !status.ok()) {
     Log(Priority::kError, status.message());

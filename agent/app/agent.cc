@@ -15,6 +15,7 @@
 #include "agent/app/event_loop.h"
 #include "agent/app/journal.h"
 #include "agent/app/ledger_file.h"
+#include "agent/config/last_gate.h"
 #include "agent/config/reload.h"
 #include "agent/config/tls_files.h"
 #include "agent/enforcer/gatekeeper.h"
@@ -33,14 +34,6 @@ namespace {
 
 constexpr size_t kMostSessionsShown = 10;
 
-// Whether the gate was armed when the ledger was last written.
-bool IsArmed(const std::string& state_dir) {
-  const absl::StatusOr<OpenedLedger> ledger = OpenLedger(state_dir, absl::Now());
-  if (!ledger.ok()) return false;
-  const absl::StatusOr<StoredState> state = ledger->store->Load();
-  return state.ok() && state->standing.armed.has_value();
-}
-
 GatekeeperOptions OptionsOf(const Config& config) {
   GatekeeperOptions options;
   options.gate.enforce = config.mode == Mode::kEnforce;
@@ -52,6 +45,28 @@ GatekeeperOptions OptionsOf(const Config& config) {
   }
   options.limits = config.limits;
   return options;
+}
+
+// The gate for the time before the daemon has started, or where it cannot. What
+// was closed stays closed: a host may enforce against its agent.yaml (posternctl
+// arm), and which it is to be only the daemon can tell.
+GateOptions GateBeforeStart(const Config& config) {
+  GateOptions gate = OptionsOf(config).gate;
+  const absl::StatusOr<Config> last = ReadLastGate(config.state_dir);
+  if (last.ok() && last->mode == Mode::kEnforce) gate.enforce = true;
+  return gate;
+}
+
+// For a boot at which agent.yaml cannot be read.
+GateOptions GateWithoutConfig() {
+  absl::StatusOr<Config> last = ReadLastGate(Config().state_dir);
+  if (!last.ok()) {
+    Log(Priority::kError, absl::StrCat("no gate was in force before (", last.status().message(),
+                                       "): the default ports are closed"));
+    return OptionsOf(Config()).gate;
+  }
+  Log(Priority::kWarning, "the gate that was in force last is put in force again");
+  return OptionsOf(*last).gate;
 }
 
 std::vector<std::string> WarningsOf(const Config& config) {
@@ -104,7 +119,7 @@ class Agent {
   absl::Status Start() {
     const absl::Status status = TakeSteps();
     if (!status.ok() && firewall_ != nullptr && sessions_ != nullptr) {
-      if (absl::Status closed = CloseGate(*firewall_, *sessions_, OptionsOf(config_).gate);
+      if (absl::Status closed = CloseGate(*firewall_, *sessions_, GateBeforeStart(config_));
           !closed.ok()) {
         Log(Priority::kError, absl::StrCat("closing the gate: ", closed.message()));
       }
@@ -222,11 +237,25 @@ class Agent {
   // After each piece of work: the next end, and what systemctl status shows.
   absl::Status AfterWork() {
     POSTERN_RETURN_IF_ERROR(loop_->SetAlarm(gatekeeper_->NextAlarm()));
+    KeepLastGate();
     std::string line = StatusLine(config_.limits.guarded_ports, *gatekeeper_);
     if (line == status_line_) return absl::OkStatus();
     status_line_ = std::move(line);
     NotifyStatus(status_line_);
     return absl::OkStatus();
+  }
+
+  // For the next boot.
+  void KeepLastGate() {
+    const bool enforces = gatekeeper_->enforces();
+    if (kept_gate_enforces_ == enforces) return;
+    kept_gate_enforces_ = enforces;
+    Config gate = config_;
+    gate.mode = enforces ? Mode::kEnforce : Mode::kObserve;
+    if (absl::Status status = SaveLastGate(gate); !status.ok()) {
+      Log(Priority::kError,
+          absl::StrCat("keeping the gate in mind for the next boot: ", status.message()));
+    }
   }
 
   // What others did to the table comes before any other work.
@@ -272,6 +301,7 @@ class Agent {
       return;
     }
     config_ = std::move(plan.config);
+    kept_gate_enforces_.reset();
     server_->Reload(config_, Facts());
     WarnOfExposedSessions();
     Log(Priority::kInfo, plan.applied.empty()
@@ -326,17 +356,21 @@ class Agent {
   // Empty where the ledger was sound.
   std::string ledger_replaced_;
   std::string status_line_;
+  // Whether the gate that was last kept for the next boot enforces; empty where
+  // it must be kept again.
+  std::optional<bool> kept_gate_enforces_;
   absl::Status failure_;
 };
 
 }  // namespace
 
-absl::Status CloseGateAtBoot(const Config& config) {
+absl::Status CloseGateAtBoot(const std::string& config_path) {
+  const absl::StatusOr<Config> config = LoadConfigWithoutCertificates(config_path);
+  if (!config.ok()) Log(Priority::kError, config.status().message());
   POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Firewall> firewall, NftFirewall::Open());
   POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Sessions> sessions, KernelSessions::Open());
-  GateOptions gate = OptionsOf(config).gate;
-  if (!gate.enforce) gate.enforce = IsArmed(config.state_dir);
-  return CloseGate(*firewall, *sessions, gate);
+  return CloseGate(*firewall, *sessions,
+                   config.ok() ? GateBeforeStart(*config) : GateWithoutConfig());
 }
 
 absl::Status RunAgent(Config config, const std::string& config_path) {

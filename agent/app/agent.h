@@ -12,8 +12,11 @@ namespace postern {
 
 inline constexpr char kVersion[] = POSTERN_VERSION;
 
-// Makes the gate that `config` asks for, without any grant, unless one stands.
-absl::Status CloseGateAtBoot(const Config& config);
+// Makes the gate that agent.yaml at `config_path` asks for, without any grant,
+// unless one stands. A host that enforced last keeps its gate closed; where the
+// file cannot be read, the gate that was in force last is made again, or a closed
+// one with the defaults.
+absl::Status CloseGateAtBoot(const std::string& config_path);
 
 // Runs until SIGTERM or SIGINT, and then returns OK; the gate stays closed and
 // live grants stay with the kernel. `config_path` is read again on SIGHUP. An

@@ -50,9 +50,7 @@ absl::Status CheckNamedFiles(const YamlNode& root, const Config& config) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<Config> LoadConfig(const std::string& path) {
+absl::StatusOr<YamlNode> LoadWithDropIns(const std::string& path) {
   POSTERN_ASSIGN_OR_RETURN(YamlNode root, LoadYaml(path));
   POSTERN_ASSIGN_OR_RETURN(const std::vector<std::string> drop_ins,
                            ListDropIns(absl::StrCat(path, ".d")));
@@ -65,9 +63,21 @@ absl::StatusOr<Config> LoadConfig(const std::string& path) {
     if (!over.ok()) return over.status();
     if (over->kind != YamlNode::Kind::kNull) Overlay(*std::move(over), root);
   }
+  return root;
+}
+
+}  // namespace
+
+absl::StatusOr<Config> LoadConfig(const std::string& path) {
+  POSTERN_ASSIGN_OR_RETURN(const YamlNode root, LoadWithDropIns(path));
   POSTERN_ASSIGN_OR_RETURN(Config config, Decode(root));
   POSTERN_RETURN_IF_ERROR(CheckNamedFiles(root, config));
   return config;
+}
+
+absl::StatusOr<Config> LoadConfigWithoutCertificates(const std::string& path) {
+  POSTERN_ASSIGN_OR_RETURN(const YamlNode root, LoadWithDropIns(path));
+  return Decode(root);
 }
 
 absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& name,

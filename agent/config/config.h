@@ -69,11 +69,17 @@ struct Config {
 // Reads `path` and then, in the order of their names, the files
 // `path`.d/*.yaml; a key in a later file replaces the same key of an earlier
 // one, and lists are replaced whole. Relative paths are relative to the file
-// they stand in. The certificate files that are named must be readable and fit
-// together. The error is INVALID_ARGUMENT with "FILE:LINE:COLUMN: what and how
+// they stand in; those of certificates and keys name a credential first, where
+// the service manager gave one (tls/agent.key is $CREDENTIALS_DIRECTORY/
+// tls_agent.key, systemd.exec(5)). The certificate files that are named must be
+// readable and fit together. The error is INVALID_ARGUMENT with "FILE:LINE:COLUMN: what and how
 // to mend it", or "FILE: ..." where it is about a whole file; NOT_FOUND when
 // `path` does not exist.
 absl::StatusOr<Config> LoadConfig(const std::string& path);
+
+// The same without a look at the certificate files: for a gate that stands
+// before anybody is served, whatever becomes of those.
+absl::StatusOr<Config> LoadConfigWithoutCertificates(const std::string& path);
 
 // The same for text that has no file; `name` stands in for its path in messages
 // and relative paths are relative to `directory`. Reads no file at all, so the

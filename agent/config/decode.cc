@@ -127,12 +127,12 @@ absl::StatusOr<Limits> ReadLimits(const Field& field, Limits limits) {
 absl::StatusOr<TlsFiles> ReadTls(const Field& field) {
   TlsFiles files;
   POSTERN_ASSIGN_OR_RETURN(const Section tls, Section::Open(field, "listen.tls"));
+  POSTERN_RETURN_IF_ERROR(tls.Required("cert", "the file with the agent's certificate",
+                                       ReadCredentialPath, files.cert));
   POSTERN_RETURN_IF_ERROR(
-      tls.Required("cert", "the file with the agent's certificate", ReadPath, files.cert));
-  POSTERN_RETURN_IF_ERROR(
-      tls.Required("key", "the file with the certificate's key", ReadPath, files.key));
-  POSTERN_RETURN_IF_ERROR(
-      tls.Required("ca", "the file with the authority of the clients", ReadPath, files.ca));
+      tls.Required("key", "the file with the certificate's key", ReadCredentialPath, files.key));
+  POSTERN_RETURN_IF_ERROR(tls.Required("ca", "the file with the authority of the clients",
+                                       ReadCredentialPath, files.ca));
   return files;
 }
 
@@ -210,7 +210,7 @@ absl::StatusOr<ControllerConfig> ReadController(const Field& field) {
       section.Required("address", "the controller's host and port, such as \"example.org:7444\"",
                        ReadControllerAddress, controller.address));
   POSTERN_RETURN_IF_ERROR(section.Required("ca", "the file with the authority of the controller",
-                                           ReadPath, controller.ca));
+                                           ReadCredentialPath, controller.ca));
   return controller;
 }
 

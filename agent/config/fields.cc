@@ -1,13 +1,17 @@
 #include "agent/config/fields.h"
 
 #include <net/if.h>
+#include <unistd.h>
 
 #include <climits>
+#include <cstdlib>
 #include <limits>
 #include <optional>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "common/duration.h"
@@ -228,6 +232,16 @@ absl::StatusOr<std::string> ReadPath(const Field& field) {
   if (path[0] == '/') return path;
   const std::string& directory = field.node().source->directory;
   return absl::StrCat(directory, directory == "/" ? "" : "/", path);
+}
+
+absl::StatusOr<std::string> ReadCredentialPath(const Field& field) {
+  POSTERN_ASSIGN_OR_RETURN(const std::string text, ReadText(field, PATH_MAX - 1));
+  const char* credentials = std::getenv("CREDENTIALS_DIRECTORY");
+  if (text[0] != '/' && credentials != nullptr) {
+    std::string path = absl::StrCat(credentials, "/", absl::StrReplaceAll(text, {{"/", "_"}}));
+    if (access(path.c_str(), F_OK) == 0) return path;
+  }
+  return ReadPath(field);
 }
 
 absl::StatusOr<HostPort> ReadHostPort(const Field& field) {

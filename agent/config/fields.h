@@ -94,6 +94,9 @@ absl::StatusOr<absl::Duration> ReadDuration(const Field& field, absl::Duration l
 absl::StatusOr<std::string> ReadInterface(const Field& field);
 // An absolute path; a relative one starts where its file stands.
 absl::StatusOr<std::string> ReadPath(const Field& field);
+// The same, but for a relative path whose credential the service manager gave:
+// "tls/agent.key" is tls_agent.key in $CREDENTIALS_DIRECTORY.
+absl::StatusOr<std::string> ReadCredentialPath(const Field& field);
 
 // "HOST:PORT" taken apart, without the brackets of an IPv6 address.
 struct HostPort {

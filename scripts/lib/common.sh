@@ -25,6 +25,13 @@ readonly BUILD_PACKAGES=(
 # a crash's trace.
 # shellcheck disable=SC2034
 readonly FUZZ_PACKAGES=(clang libclang-rt-14-dev llvm)
+# For the packages, and their tests.
+# shellcheck disable=SC2034
+readonly PACKAGE_PACKAGES=(
+  bash-completion binutils busybox-static debhelper dpkg-dev fish lintian mandoc rpm zsh)
+# For the tier e2e: what makes the Debian that the tests boot, and boots it.
+# shellcheck disable=SC2034
+readonly E2E_PACKAGES=(iproute2 mmdebstrap python3 systemd-container util-linux)
 
 if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
   BOLD=$'\e[1m' GREEN=$'\e[32m' RED=$'\e[1;31m' PLAIN=$'\e[0m'

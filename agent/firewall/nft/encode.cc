@@ -64,12 +64,16 @@ class Writer {
     operation_ = &operation;
   }
 
-  absl::Status operator()(const ReplaceTable&) {
+  void RemoveTable() {
     // Adding one that is there changes nothing, so the deletion always finds it.
     // A message without flags leaves those of a standing table alone, whatever
     // made it.
     PutTable(NFT_MSG_NEWTABLE);
     PutTable(NFT_MSG_DELTABLE);
+  }
+
+  absl::Status operator()(const ReplaceTable&) {
+    RemoveTable();
     PutTable(NFT_MSG_NEWTABLE, capabilities_.protects_tables ? kProtectedTable : 0);
     return absl::OkStatus();
   }
@@ -264,6 +268,12 @@ absl::Status Encode(const Transaction& transaction, const Capabilities& capabili
   }
   batch.End();
   return absl::OkStatus();
+}
+
+void EncodeRemoval(uint32_t first_sequence, Batch& batch) {
+  batch.Begin(first_sequence);
+  Writer({}, batch).RemoveTable();
+  batch.End();
 }
 
 }  // namespace postern::nft

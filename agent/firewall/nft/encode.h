@@ -19,6 +19,9 @@ namespace postern::nft {
 absl::Status Encode(const Transaction& transaction, const Capabilities& capabilities,
                     const TimeoutClock& clock, uint32_t first_sequence, Batch& batch);
 
+// Writes what takes the table away, whether there is one or not.
+void EncodeRemoval(uint32_t first_sequence, Batch& batch);
+
 }  // namespace postern::nft
 
 #endif  // POSTERN_AGENT_FIREWALL_NFT_ENCODE_H_

@@ -82,6 +82,20 @@ absl::StatusOr<std::unique_ptr<NftFirewall>> NftFirewall::Open(
   return std::unique_ptr<NftFirewall>(new NftFirewall(std::move(socket), capabilities));
 }
 
+absl::Status NftFirewall::RemoveTable() {
+  nft::EncodeRemoval(socket_->next_sequence(), batch_);
+  // The batch's header and its end have numbers, too.
+  socket_->TakeSequences(static_cast<uint32_t>(batch_.size()) + 2);
+  POSTERN_ASSIGN_OR_RETURN(const std::optional<KernelError> error, socket_->Transact(batch_));
+  if (!error.has_value()) return absl::OkStatus();
+  const std::string what = absl::StrCat("remove table inet ", kTableName);
+  if (error->number != EPERM || error->sequence == batch_.first_sequence()) {
+    return KernelStatus(error->number, what);
+  }
+  return absl::UnavailableError(
+      absl::StrCat(nft::KernelMessage(EPERM, what), "; another process owns it"));
+}
+
 absl::Status NftFirewall::Commit(const Transaction& transaction) {
   const TimeoutClock before = ReadTimeoutClock();
   POSTERN_RETURN_IF_ERROR(CommitCountedFrom(transaction, before));

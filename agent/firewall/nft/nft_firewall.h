@@ -37,6 +37,10 @@ class NftFirewall final : public Firewall {
   // The netlink port that its transactions come from, for nft::Watcher.
   uint32_t port() const { return socket_->port(); }
 
+  // Takes the whole table away, if there is one; UNAVAILABLE while another process
+  // owns it. No operation of a transaction does this.
+  absl::Status RemoveTable();
+
   absl::Status Commit(const Transaction& transaction) override;
   absl::StatusOr<bool> HasTable() override;
   absl::StatusOr<bool> OwnsTable() override;

@@ -91,6 +91,74 @@ TEST_F(StartTest, LockdownLeavesAStandingGateAsItIs) {
   EXPECT_FALSE(host_->Admits(kStranger, 22));
 }
 
+// As when somebody broke it before a reboot.
+TEST_F(StartTest, LockdownClosesTheDefaultPortsWhereTheConfigurationCannotBeRead) {
+  host_->Configure("guard: {ports: ssh}\n");
+  EXPECT_EQ(Run({"--lockdown"}), 0) << host_->daemon().Log();
+  EXPECT_THAT(host_->daemon().Log(), HasSubstr("ports"));
+  EXPECT_FALSE(host_->Admits(kFriend, 22));
+}
+
+TEST_F(StartTest, LockdownNeedsNoCertificate) {
+  std::filesystem::remove(host_->files().Path("agent.pem"));
+  EXPECT_EQ(Run({"--lockdown"}), 0) << host_->daemon().Log();
+  EXPECT_FALSE(host_->Admits(kFriend, 22));
+}
+
+// A host may enforce against its agent.yaml: posternctl arm.
+TEST_F(StartTest, LockdownKeepsClosedWhatWasClosedLast) {
+  Start();
+  host_->daemon().Kill();
+  ASSERT_EQ(Run({"--remove-gate"}), 0) << host_->daemon().Log();
+  host_->Configure("mode: observe\n");
+  EXPECT_EQ(Run({"--lockdown"}), 0) << host_->daemon().Log();
+  EXPECT_FALSE(host_->Admits(kFriend, 22));
+}
+
+TEST_F(StartTest, LockdownOfAHostThatOnlyObservedClosesNothing) {
+  host_->Configure("mode: observe\n");
+  Start();
+  host_->daemon().Kill();
+  ASSERT_EQ(Run({"--remove-gate"}), 0) << host_->daemon().Log();
+  EXPECT_EQ(Run({"--lockdown"}), 0) << host_->daemon().Log();
+  EXPECT_TRUE(host_->Admits(kFriend, 22));
+}
+
+TEST_F(StartTest, RemoveGateOpensWhatTheStoppedDaemonLeftClosed) {
+  Start();
+  host_->daemon().Kill();
+  ASSERT_FALSE(host_->Admits(kStranger, 22));
+  // Whoever removes the package may have broken its configuration before.
+  host_->Configure("guard: {ports: ssh}\n");
+  EXPECT_EQ(Run({"--remove-gate"}), 0) << host_->daemon().Log();
+  EXPECT_THAT(host_->daemon().Log(), HasSubstr("The gate is down"));
+  EXPECT_FALSE(TableStands());
+  EXPECT_TRUE(host_->Admits(kStranger, 22));
+  EXPECT_EQ(Run({"--remove-gate"}), 0) << host_->daemon().Log();
+  EXPECT_THAT(host_->daemon().Log(), HasSubstr("No gate stands"));
+}
+
+// Without the socket, as where its folder went away: the kernel tells the owner.
+TEST_F(StartTest, RemoveGateIsRefusedWhileTheDaemonRuns) {
+  Start();
+  for (const bool with_socket : {true, false}) {
+    if (!with_socket) {
+      if (!host_->firewall().capabilities().protects_tables) break;
+      std::filesystem::remove(host_->socket_path());
+    }
+    const auto remover = Process::Start(
+        host_->network(), {POSTERND_PATH, "--config", host_->config_path(), "--remove-gate"},
+        host_->files().Path("remover.log"));
+    ASSERT_OK(remover.status());
+    const absl::StatusOr<int> status = (*remover)->Wait(kPatience);
+    ASSERT_OK(status.status());
+    EXPECT_EQ(*status, 1);
+    EXPECT_THAT((*remover)->Log(), HasSubstr("systemctl stop postern-agent"));
+    EXPECT_FALSE(host_->Admits(kStranger, 22));
+  }
+  EXPECT_OK(host_->daemon().Alive());
+}
+
 // ---- Start
 
 TEST_F(StartTest, TheGateIsClosedBeforeAnybodyIsServed) {

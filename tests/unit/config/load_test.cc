@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -11,6 +12,7 @@
 
 #include "absl/strings/match.h"
 #include "agent/config/config.h"
+#include "agent/config/last_gate.h"
 #include "gtest/gtest.h"
 #include "tests/unit/config/pem_files.h"
 
@@ -186,10 +188,13 @@ TEST_F(LoadConfigTest, ChecksTheCertificatesThatAreNamed) {
             "directory (errno 2); put it there or correct the path");
 }
 
-TEST(ShippedConfig, HoldsTheDefaults) {
+// Installing the package must lock nobody out.
+TEST(ShippedConfig, HoldsTheDefaultsAndObserves) {
   const absl::StatusOr<Config> config = LoadConfig(SHIPPED_CONFIG);
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_TRUE(*config == Config{});
+  Config expected;
+  expected.mode = Mode::kObserve;
+  EXPECT_TRUE(*config == expected);
 }
 
 // Prose starts with "# " and a word; a line of configuration that is commented
@@ -206,6 +211,69 @@ TEST(ShippedConfig, IsValidWithEverythingCommentedIn) {
   EXPECT_TRUE(config->listen.has_value());
   EXPECT_TRUE(config->controller.has_value());
   EXPECT_EQ(config->limits.allowed_ports, std::vector<uint16_t>{22});
+}
+
+// ---- Credentials
+
+class CredentialsTest : public LoadConfigTest {
+ protected:
+  void SetUp() override {
+    WriteListen();
+    std::filesystem::create_directory(dir_.Path("credentials"));
+    setenv("CREDENTIALS_DIRECTORY", dir_.Path("credentials").c_str(), 1);
+  }
+  void TearDown() override { unsetenv("CREDENTIALS_DIRECTORY"); }
+};
+
+TEST_F(CredentialsTest, ARelativePathNamesACredentialFirst) {
+  std::filesystem::rename(dir_.Path("agent.key"), dir_.Path("credentials/agent.key"));
+  const absl::StatusOr<Config> config = Load();
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->listen->tls.key, dir_.Path("credentials/agent.key"));
+  EXPECT_EQ(config->listen->tls.cert, dir_.Path("agent.pem"));
+}
+
+TEST_F(CredentialsTest, AFolderOfCredentialsIsNamedByItsPath) {
+  const KeyPair pair = MakeKeyPair();
+  dir_.Write("credentials/tls_agent.pem", pair.cert);
+  dir_.Write("credentials/tls_agent.key", pair.key);
+  dir_.Write("credentials/tls_ca.pem", pair.cert);
+  dir_.Write("agent.yaml.d/tls.yaml",
+             "listen: {tls: {cert: tls/agent.pem, key: tls/agent.key, ca: tls/ca.pem}}\n");
+  const absl::StatusOr<Config> config = Load();
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->listen->tls.key, dir_.Path("credentials/tls_agent.key"));
+  EXPECT_EQ(config->listen->tls.ca, dir_.Path("credentials/tls_ca.pem"));
+}
+
+TEST_F(LoadConfigTest, ABootDoesNotAskForCertificates) {
+  WriteListen();
+  std::filesystem::remove(dir_.Path("agent.key"));
+  EXPECT_FALSE(Load().ok());
+  const absl::StatusOr<Config> config = LoadConfigWithoutCertificates(dir_.Path("agent.yaml"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->listen->port, 7443);
+}
+
+// ---- The gate that was in force last
+
+TEST_F(LoadConfigTest, TheLastGateComesBackAsItWas) {
+  Config config;
+  config.state_dir = dir_.Path("");
+  EXPECT_TRUE(absl::IsNotFound(ReadLastGate(config.state_dir).status()));
+  config.mode = Mode::kObserve;
+  config.limits.guarded_ports = {22, 8022};
+  config.always_allow = {*Prefix::Parse("192.0.2.0/24"), *Prefix::Parse("2001:db8::/32")};
+  ASSERT_TRUE(SaveLastGate(config).ok());
+  config.mode = Mode::kEnforce;
+  config.trusted_interfaces = {"lo", "on", "1e3"};
+  ASSERT_TRUE(SaveLastGate(config).ok());
+  const absl::StatusOr<Config> last = ReadLastGate(config.state_dir);
+  ASSERT_TRUE(last.ok()) << last.status();
+  EXPECT_EQ(last->mode, Mode::kEnforce);
+  EXPECT_EQ(last->limits.guarded_ports, config.limits.guarded_ports);
+  EXPECT_EQ(last->trusted_interfaces, config.trusted_interfaces);
+  EXPECT_EQ(last->always_allow, config.always_allow);
 }
 
 }  // namespace

@@ -1,0 +1,43 @@
+"""The packages under test, and how to have an older version of them."""
+
+import re
+import shutil
+import subprocess
+
+NAMES = ("postern-agent", "postern-cli")
+
+
+def built(folder):
+    """What scripts/package left, in the order of NAMES."""
+    debs = []
+    for name in NAMES:
+        found = sorted(folder.glob(f"{name}_*.deb"))
+        if len(found) != 1:
+            raise SystemExit(f"{folder} has {len(found)} packages called {name}, not one: "
+                             "run scripts/package")
+        debs.append(found[0])
+    return debs
+
+
+def repacked(debs, version, folder):
+    """The same contents under another version: what a package manager and the
+    maintainer scripts see of an upgrade."""
+    made = []
+    for deb in debs:
+        tree = folder / "repacking"
+        shutil.rmtree(tree, ignore_errors=True)
+        subprocess.run(["dpkg-deb", "-R", deb, tree], check=True)
+        control = tree / "DEBIAN/control"
+        text = control.read_text(encoding="utf-8")
+        now = re.search(r"^Version: (.*)", text, re.M)[1]
+        control.write_text(text.replace(now, version), encoding="utf-8")
+        made.append(folder / deb.name.replace(now, version))
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", tree, made[-1]],
+                       check=True, stdout=subprocess.DEVNULL)
+        shutil.rmtree(tree)
+    return made
+
+
+def version_of(deb):
+    return subprocess.run(["dpkg-deb", "-f", deb, "Version"], check=True, capture_output=True,
+                          text=True).stdout.strip()

@@ -1,0 +1,185 @@
+"""The daemon killed, hung, stopped and reloaded; and all that it can be asked."""
+
+import subprocess
+import time
+
+from harness import lan
+from harness.agent import CONFIGURATION, UNIT
+from harness.case import Case
+from harness.probes import Target, everything
+from harness.waiting import wait_for
+
+GRANTED = Target(lan.OPERATOR, 3389)
+
+
+class Process(Case):
+    def under_load(self, happen):
+        """Something happens to a daemon with a live grant and a live session on it;
+        the probing says what got in meanwhile."""
+        self.install()
+        grant = self.agent.grant("--port", "3389")
+        session = self.session()
+        probes = self.probe(GRANTED, *everything())
+        probes.wait_answer(GRANTED)
+        since = time.monotonic()
+        happen()
+        probes.wait_answer(GRANTED)
+        probes.wait_answer()
+        until = time.monotonic()
+        session.wait_tick()
+        self.assert_never_in(probes, everything())
+        self.assert_always_in(probes, GRANTED, since, until)
+        return grant
+
+    def test_killed(self):
+        def kill():
+            pid = self.agent.pid()
+            self.box.run("kill", "-KILL", pid)
+            self.agent.wait_another(pid)
+        grant = self.under_load(kill)
+        self.assertEqual(self.agent.live(), {grant["id"]: grant["end"]})
+        self.assertEqual(self.box.show(UNIT, "NRestarts")["NRestarts"], "1")
+
+    def test_hung(self):
+        def hang():
+            pid = self.agent.pid()
+            self.box.run("kill", "-STOP", pid)
+            self.agent.wait_another(pid)
+        grant = self.under_load(hang)
+        self.assertEqual(self.agent.live(), {grant["id"]: grant["end"]})
+        self.assertRegex(self.box.journal("-u", UNIT), "(?i)watchdog timeout")
+
+    def test_restarted(self):
+        grant = self.under_load(lambda: self.box.run("systemctl", "restart", UNIT))
+        self.assertEqual(self.agent.live(), {grant["id"]: grant["end"]})
+
+    def test_stopped(self):
+        """The kernel holds the deadline, and the record of it comes later."""
+        self.install()
+        grant = self.agent.grant("--on-expiry", "cut", duration="6s")
+        session = self.session()
+        probes = self.probe(*everything())
+        self.box.run("systemctl", "stop", UNIT)
+        self.assertEqual(self.box.state(UNIT), "inactive")
+        self.assertEqual(self.box.show(UNIT, "Result")["Result"], "success")
+        self.assert_reaches(lan.OPERATOR)
+        wait_for(lambda: time.time() > grant["end"], "the end")
+        self.assertLess(session.wait_silence(), grant["end"] + 0.2)
+        self.assert_blocked(lan.OPERATOR)
+
+        self.box.run("systemctl", "start", UNIT)
+        self.assertEqual(self.agent.state_of(grant), "EXPIRED")
+        self.assertEqual(self.agent.live(), {})
+        self.assert_never_in(probes, everything())
+
+    def test_reloaded(self):
+        self.install()
+        pid = self.agent.pid()
+        self.assert_reaches(lan.STRANGER, 8022)
+        self.agent.configure(more="guard: {ports: [22, 8022]}\n")
+        self.box.run("systemctl", "reload", UNIT)
+        wait_for(lambda: 8022 in self.agent.ask("status")["guarded_ports"], "the new ports")
+        self.assert_blocked(lan.STRANGER, 8022)
+        self.assert_reaches(lan.STRANGER, 3389)
+
+        # What cannot be read changes nothing.
+        self.box.write(CONFIGURATION, "guard: {ports: [22, oops]}\n")
+        self.box.run("systemctl", "reload", UNIT, check=False)
+        wait_for(lambda: f"{CONFIGURATION}:1:21" in self.box.journal("-u", UNIT),
+                 "a word about the mistake")
+        self.assert_blocked(lan.STRANGER, 8022)
+        self.assertEqual(self.agent.pid(), pid)
+
+    def test_one_that_cannot_start_again_leaves_the_gate(self):
+        """Restarts have a limit; closed is closed beyond it."""
+        def break_and_kill():
+            self.box.write(f"/etc/systemd/system/{UNIT}.d/broken.conf",
+                           "[Service]\nExecStart=\nExecStart=/bin/false\nRestartSec=10ms\n")
+            self.box.run("systemctl", "daemon-reload")
+            self.box.run("kill", "-KILL", self.agent.pid())
+            wait_for(lambda: self.box.state(UNIT) == "failed", "the last attempt")
+        self.under_load(break_and_kill)
+
+
+class Asked(Case):
+    """The seccomp filter and the sandbox under real use."""
+
+    def test_everything_that_can_be_asked(self):
+        self.install(mode=None)
+        pid = self.agent.pid()
+        ctl = self.agent.ctl
+        watch = self.box.start("posternctl", "watch", "-o", "json", stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
+        self.addCleanup(watch.communicate)
+        self.addCleanup(watch.kill)
+
+        ctl("status")
+        ctl("arm", "--confirm-within", "1h")
+        ctl("confirm")
+        ctl("disarm")
+        ctl("arm", "--confirm-within", "1h")
+        grant = self.agent.grant("--port", "3389/any", "--on-expiry", "reset")
+        while grant["id"] not in watch.stdout.readline():
+            self.assertIsNone(watch.poll(), "watch ended")
+        session = self.session()
+        ctl("grants", "--all")
+        ctl("check", "--from", lan.OPERATOR, "--port", "22")
+        ctl("extend", grant["id"], "--for", "1m")
+        ctl("move", grant["id"], "--from", lan.STRANGER)
+        ctl("move", grant["id"], "--from", lan.OPERATOR)
+        ctl("doctor", check=False)
+        ctl("audit", "--format", "csv")
+        self.box.run("systemctl", "reload", UNIT)
+        ctl("revoke", grant["id"])
+        self.agent.grant(source=lan.OPERATOR6, duration="1s", port=22)
+        ctl("lockdown", "--reason", "e2e")
+        ctl("lockdown", "--lift")
+        ctl("revoke", "--all")
+        self.assertEqual(session.process.wait(10), 255)
+        # Somebody else's hand in the table, where the kernel lets one in.
+        self.box.run("nft", "flush", "ruleset", check=False)
+        ctl("status")
+        self.box.run("systemctl", "stop", UNIT)
+        self.box.run("nft", "flush", "ruleset")
+        self.box.run("systemctl", "start", UNIT)
+        self.assert_untouched(self.box.journal("-u", UNIT), "active")
+        self.assertNotEqual(self.agent.pid(), pid)
+
+    def test_asked_over_the_network(self):
+        """Keys that root alone can read; mTLS from outside."""
+        self.box.boot()
+        self.box.install(*self.debs)
+        pki = ("posternctl", "pki")
+        self.box.run(*pki, "init", "--dir", "/etc/postern")
+        self.box.run(*pki, "agent", "--dir", "/etc/postern", "--name", "agent",
+                     "--address", lan.BOX)
+        self.box.run(*pki, "controller", "--dir", "/etc/postern", "--name", "main")
+        self.assertEqual(self.box.run("stat", "-c", "%a %U", "/etc/postern/agent.key").stdout,
+                         "600 root\n")
+        self.agent.configure(more=f"""listen:
+  address: "[::]:7443"
+  from: [{lan.OPERATOR}/32]
+  tls: {{cert: agent.pem, key: agent.key, ca: ca.pem}}
+  peers:
+    - {{san: "spiffe://postern/controller/main", role: controller}}
+""")
+        self.box.run("systemctl", "restart", UNIT)
+        key = ("--address", f"{lan.BOX}:7443", "--ca", "/etc/postern/ca.pem",
+               "--cert", "/etc/postern/main.pem", "--key", "/etc/postern/main.key")
+        self.box.run_outside("posternctl", *key, "grant", "--port", "22", "--for", "10m")
+        self.assert_reaches(lan.OPERATOR)
+        self.assert_blocked(lan.STRANGER, 7443)
+        # A renewed certificate.
+        for name in ("agent.pem", "agent.key"):
+            self.box.path(f"/etc/postern/{name}").unlink()
+        self.box.run(*pki, "agent", "--dir", "/etc/postern", "--name", "agent",
+                     "--address", lan.BOX)
+        self.box.run("systemctl", "reload", UNIT)
+        self.box.run_outside("posternctl", *key, "status")
+        self.assert_untouched(self.box.journal("-u", UNIT), "active")
+
+    def assert_untouched(self, journal, state):
+        self.assertEqual(self.box.state(UNIT), state)
+        self.assertEqual(self.box.show(UNIT, "NRestarts", "Result"),
+                         {"NRestarts": "0", "Result": "success"})
+        self.assertNotRegex(journal, r"(?i)SIGSYS|31/SYS|seccomp|core-dump|not permitted")
