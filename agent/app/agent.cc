@@ -53,7 +53,8 @@ GatekeeperOptions OptionsOf(const Config& config) {
 GateOptions GateBeforeStart(const Config& config) {
   GateOptions gate = OptionsOf(config).gate;
   const absl::StatusOr<Config> last = ReadLastGate(config.state_dir);
-  if (last.ok() && last->mode == Mode::kEnforce) gate.enforce = true;
+  const bool never_kept = absl::IsNotFound(last.status());
+  if (!never_kept && (!last.ok() || last->mode == Mode::kEnforce)) gate.enforce = true;
   return gate;
 }
 
@@ -249,13 +250,16 @@ class Agent {
   void KeepLastGate() {
     const bool enforces = gatekeeper_->enforces();
     if (kept_gate_enforces_ == enforces) return;
-    kept_gate_enforces_ = enforces;
     Config gate = config_;
     gate.mode = enforces ? Mode::kEnforce : Mode::kObserve;
-    if (absl::Status status = SaveLastGate(gate); !status.ok()) {
+    const absl::Status status = SaveLastGate(gate);
+    if (status.ok()) kept_gate_enforces_ = enforces;
+    // Tried again after the next piece of work, and told once.
+    if (!status.ok() && status != keeping_gate_) {
       Log(Priority::kError,
           absl::StrCat("keeping the gate in mind for the next boot: ", status.message()));
     }
+    keeping_gate_ = status;
   }
 
   // What others did to the table comes before any other work.
@@ -359,6 +363,7 @@ class Agent {
   // Whether the gate that was last kept for the next boot enforces; empty where
   // it must be kept again.
   std::optional<bool> kept_gate_enforces_;
+  absl::Status keeping_gate_;
   absl::Status failure_;
 };
 
