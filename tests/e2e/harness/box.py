@@ -58,7 +58,7 @@ class Box:
                  "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit",
                  f"--network-bridge={lan.BRIDGE}", "--console=pipe", "--link-journal=no",
                  "--capability=CAP_BPF", "--system-call-filter=bpf", "-M", self.name,
-                 "-D", self.files, "systemd.journald.forward_to_console=0"],
+                 "-D", self.files],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
                 env=dict(os.environ, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1"))
         self.leader = wait_for(self._find_leader, "nspawn's first process")
