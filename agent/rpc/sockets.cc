@@ -65,8 +65,9 @@ absl::Status ClearPath(const std::string& path) {
   return absl::OkStatus();
 }
 
-// Why the group could not be given the socket; empty when it was.
-std::string GiveToGroup(const std::string& path, const std::string& group) {
+// Why the group could not be given the socket; empty when it was. `present` is
+// the group that the socket was made with.
+std::string GiveToGroup(const std::string& path, const std::string& group, gid_t present) {
   const std::string consequence =
       absl::StrCat("; only the daemon's own user can use ", Printable(path));
   std::array<char, 4096> buffer{};
@@ -74,7 +75,9 @@ std::string GiveToGroup(const std::string& path, const std::string& group) {
   struct group* found = nullptr;
   getgrnam_r(group.c_str(), &entry, buffer.data(), buffer.size(), &found);
   if (found == nullptr) return absl::StrCat("there is no group ", group, consequence);
-  if (lchown(path.c_str(), static_cast<uid_t>(-1), found->gr_gid) != 0 ||
+  // Where the service's own group is this one, it is not allowed to change owners.
+  const bool is_theirs = found->gr_gid == present;
+  if ((!is_theirs && lchown(path.c_str(), static_cast<uid_t>(-1), found->gr_gid) != 0) ||
       chmod(path.c_str(), kOwnerAndGroup) != 0) {
     return absl::StrCat("giving the socket to the group ", group, ": ", std::strerror(errno),
                         consequence);
@@ -166,7 +169,7 @@ absl::Status LocalListener::Open(const std::string& group) {
   if (lstat(path_.c_str(), &made) != 0) return ErrnoStatus(errno, "lstat");
   device_ = made.st_dev;
   inode_ = made.st_ino;
-  warning_ = GiveToGroup(path_, group);
+  warning_ = GiveToGroup(path_, group, made.st_gid);
   if (listen(fd(), kBacklog) != 0) return ErrnoStatus(errno, "listen");
   return absl::OkStatus();
 }
