@@ -218,7 +218,7 @@ def zsh(root):
         if not verb.verbs:
             lines += [f"{pad}  '1:grant:_posternctl_grants'" if verb.takes_grant else f"{pad}  && return"]
             return lines
-        lines += [f"{pad}  '1: :->verb' '*:: :->rest' && return",
+        lines += [f"{pad}  '(-)1: :->verb' '(-)*:: :->rest' && return",
                   f"{pad}case $state in",
                   f"{pad}  verb)",
                   f"{pad}    verbs=("]

@@ -28,7 +28,8 @@ readonly FUZZ_PACKAGES=(clang libclang-rt-14-dev llvm)
 # For the packages, and their tests.
 # shellcheck disable=SC2034
 readonly PACKAGE_PACKAGES=(
-  bash-completion binutils busybox-static debhelper dpkg-dev fish lintian mandoc rpm zsh)
+  bash-completion binutils build-essential busybox-static debhelper dpkg-dev fish lintian mandoc rpm
+  systemd zsh)
 # For the tier e2e: what makes the Debian that the tests boot, and boots it.
 # shellcheck disable=SC2034
 readonly E2E_PACKAGES=(iproute2 mmdebstrap python3 systemd-container util-linux)

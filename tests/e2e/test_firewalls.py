@@ -104,7 +104,7 @@ class Firewalls(Case):
         says so."""
         self.install()
         self.box.write("/etc/nftables.conf",
-                       NFTABLES.replace("policy accept;", "policy accept; tcp dport 22 drop;"), 0o755)
+                       NFTABLES.replace("accept;", "accept; tcp dport 22 drop;"), 0o755)
         self.box.run("systemctl", "restart", "nftables")
         self.agent.grant()
         self.assert_blocked(lan.OPERATOR)

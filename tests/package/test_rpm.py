@@ -1,0 +1,209 @@
+"""The .rpms: what they ask of a host, and their life in a root that holds nothing
+else, with rpm's scriptlets run."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import unittest
+
+import support
+from support import run
+
+NEWEST_GLIBC = (2, 34)
+# One interface on every distribution; all else is inside the programs.
+LIBRARIES = {"posternd": {"libnftnl.so.11", "libmnl.so.0", "libsqlite3.so.0"}, "posternctl": set()}
+LIBRARIES_OF_BOTH = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libssl.so.3", "libcrypto.so.3",
+                     "libsystemd.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+FILES = {
+    "postern-agent": {
+        "/etc/postern": "drwxr-xr-x",
+        "/etc/postern/agent.yaml": "-rw-r--r--",
+        "/etc/postern/tls": "drwx------",
+        "/usr/lib/systemd/system-preset/80-postern-agent.preset": "-rw-r--r--",
+        "/usr/lib/systemd/system/postern-agent.service": "-rw-r--r--",
+        "/usr/lib/systemd/system/postern-lockdown.service": "-rw-r--r--",
+        "/usr/lib/sysusers.d/postern-agent.conf": "-rw-r--r--",
+        "/usr/lib/tmpfiles.d/postern-agent.conf": "-rw-r--r--",
+        "/usr/sbin/posternd": "-rwxr-xr-x",
+        "/usr/share/licenses/postern-agent": "drwxr-xr-x",
+        "/usr/share/licenses/postern-agent/LICENSE": "-rw-r--r--",
+        "/usr/share/man/man5/agent.yaml.5.gz": "-rw-r--r--",
+        "/usr/share/man/man8/posternd.8.gz": "-rw-r--r--",
+    },
+    "postern-cli": {
+        "/usr/bin/posternctl": "-rwxr-xr-x",
+        "/usr/share/bash-completion/completions/posternctl": "-rw-r--r--",
+        "/usr/share/fish/vendor_completions.d/posternctl.fish": "-rw-r--r--",
+        "/usr/share/licenses/postern-cli": "drwxr-xr-x",
+        "/usr/share/licenses/postern-cli/LICENSE": "-rw-r--r--",
+        "/usr/share/man/man1/posternctl.1.gz": "-rw-r--r--",
+        "/usr/share/zsh/site-functions/_posternctl": "-rw-r--r--",
+    },
+}
+NAMES = list(FILES)
+CALLS = "run/calls"
+
+
+class Contents(unittest.TestCase):
+    def test_files_modes_and_owners(self):
+        for name, expected in FILES.items():
+            listed = {}
+            for line in run("rpm", "-qp", "--queryformat",
+                            "[%{FILEMODES:perms} %{FILEUSERNAME}:%{FILEGROUPNAME} %{FILENAMES}\n]",
+                            support.rpm(name)).splitlines():
+                mode, owner, path = line.split()
+                self.assertEqual(owner, "root:root", line)
+                listed[path] = mode
+            self.assertEqual(listed, expected)
+
+    def test_the_configuration_is_never_replaced(self):
+        config = run("rpm", "-qp", "--configfiles", support.rpm("postern-agent"))
+        self.assertEqual(config, "/etc/postern/agent.yaml\n")
+        flags = run("rpm", "-qp", "--queryformat", "[%{FILENAMES} %{FILEFLAGS:fflags}\n]",
+                    support.rpm("postern-agent"))
+        # c: configuration, n: noreplace.
+        self.assertRegex(flags, r"(?m)^/etc/postern/agent\.yaml cn$")
+
+
+class InARoot(unittest.TestCase):
+    """A shell, systemd's own sysusers and the libraries, and nothing else. systemctl
+    and journalctl write down how they were called."""
+
+    def setUp(self):
+        folder = support.Folder()
+        self.addCleanup(folder.remove)
+        self.root = folder.path
+        for path in ("bin", "usr/bin", "usr/sbin", "run", "etc", "proc", "dev"):
+            (self.root / path).mkdir(parents=True)
+        self.take("/bin/busybox")
+        for tool in ("sh", "cat", "chroot"):
+            os.symlink("/bin/busybox", self.root / "bin" / tool)
+        self.take("/usr/bin/systemd-sysusers")
+        for program in ("posternd", "posternctl"):
+            self.take_libraries(support.BUILD / "portable" / program)
+        for tool in ("systemctl", "journalctl"):
+            path = self.root / "usr/bin" / tool
+            path.write_text(f'#!/bin/sh\necho "{tool} $*" >>/{CALLS}\n')
+            path.chmod(0o755)
+        self.rpm("--initdb")
+
+    def take(self, program):
+        where = self.root / program.lstrip("/")
+        where.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(program, where)
+        self.take_libraries(program)
+
+    def take_libraries(self, program):
+        for path in re.findall(r"(/\S+) \(0x", subprocess.run(
+                ["ldd", program], capture_output=True, text=True, check=False).stdout):
+            where = self.root / path.lstrip("/")
+            where.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, where)
+
+    def boot(self):
+        (self.root / "run/systemd/system").mkdir(parents=True)
+
+    def within(self, script):
+        """In one network namespace, which ends with the script."""
+        done = subprocess.run(support.isolated("sh", "-ec", script), check=False, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, env=os.environ | {"R": str(self.root)})
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout
+
+    def rpm(self, *arguments):
+        return self.within(f"rpm --root $R {' '.join(map(str, arguments))}")
+
+    def install(self):
+        # rpm knows of nothing in this root that could provide the libraries.
+        return self.rpm("--install", "--nodeps", *map(support.rpm, NAMES))
+
+    def calls(self):
+        path = self.root / CALLS
+        said = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return said
+
+    def test_programs_run_with_older_libraries(self):
+        self.install()
+        for path in ("usr/sbin/posternd", "usr/bin/posternctl"):
+            program = self.root / path
+            newest = max(tuple(map(int, version.split("."))) for version in re.findall(
+                r"GLIBC_([0-9.]+)", run("objdump", "-T", program)))
+            self.assertLessEqual(newest, NEWEST_GLIBC)
+            linked = set(re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", program)))
+            self.assertLessEqual(linked, LIBRARIES_OF_BOTH | LIBRARIES[program.name])
+            self.assertIn("libssl.so.3", linked)
+            # Stripped, or the packages would be ten times as large.
+            self.assertNotIn(".debug_info", run("readelf", "-SW", program))
+
+    def test_image_build(self):
+        self.assertIn("the gate observes", self.install())
+        self.assertEqual(self.calls(), [
+            "journalctl --update-catalog",
+            "systemctl --no-reload preset postern-lockdown.service postern-agent.service"])
+        self.assertRegex((self.root / "etc/passwd").read_text(), r"(?m)^postern-agent:")
+        self.assertRegex((self.root / "etc/group").read_text(), r"(?m)^postern:.*:postern-agent$")
+        self.assertEqual(self.rpm("--verify", "--nodeps", *NAMES), "")
+        for name in FILES:
+            for path in FILES[name]:
+                self.assertTrue((self.root / path[1:]).exists(), path)
+
+    def test_a_ready_configuration_is_kept(self):
+        config = self.root / "etc/postern/agent.yaml"
+        config.parent.mkdir()
+        config.write_text("mode: enforce\n")
+        self.assertIn("agent.yaml was here before", self.install())
+        self.assertEqual(config.read_text(), "mode: enforce\n")
+
+    def scriptlet(self, which, count):
+        """As rpm calls it, with the number of versions that are there afterwards."""
+        text = run("rpm", "-qp", "--queryformat", f"%{{{which}}}", support.rpm("postern-agent"))
+        script = self.root / "run/scriptlet"
+        script.write_text(text)
+        said = self.within(f"chroot $R sh -e /run/scriptlet {count}")
+        return said, self.calls()
+
+    def test_an_upgrade_restarts_after_it_and_stops_nothing_before(self):
+        self.boot()
+        self.install()
+        self.calls()
+        said, calls = self.scriptlet("POSTIN", 2)
+        self.assertEqual(calls, ["journalctl --update-catalog", "systemctl daemon-reload"])
+        self.assertNotIn("posternctl", said)
+        self.assertEqual(self.scriptlet("PREUN", 1), ("", []))
+        self.assertEqual(self.scriptlet("POSTUN", 1), (
+            "", ["systemctl daemon-reload", "systemctl try-restart postern-agent.service"]))
+
+    def test_life_in_a_booted_system(self):
+        self.boot()
+        said = self.install()
+        steps = said[said.index("the gate observes"):].splitlines()[1:4]
+        self.assertEqual([re.findall(r"posternctl (\w+)", step) for step in steps],
+                         [["grant"], ["arm"], ["confirm"]])
+        self.assertEqual(self.calls()[-2:],
+                         ["systemctl daemon-reload", "systemctl start postern-agent.service"])
+
+        ledger = self.root / "var/lib/postern/ledger"
+        ledger.parent.mkdir(parents=True)
+        ledger.write_text("grants")
+        # The packaged programs make the gate and take it down, in this kernel.
+        said = self.within(
+            "chroot $R /usr/sbin/posternd --lockdown; nft list tables;"
+            f"rpm --root $R --erase {' '.join(NAMES)}; nft list tables")
+        self.assertEqual(said.count("table inet postern"), 1, said)
+        self.assertIn("The gate is down", said[said.index("table inet postern"):])
+        self.assertEqual(self.calls(), [
+            "systemctl --no-reload disable --now postern-agent.service postern-lockdown.service",
+            "systemctl daemon-reload",
+            "journalctl --update-catalog"])
+        for name in FILES:
+            for path in FILES[name]:
+                self.assertFalse((self.root / path[1:]).exists(), path)
+        self.assertEqual(ledger.read_text(), "grants")
+
+
+if __name__ == "__main__":
+    unittest.main()
