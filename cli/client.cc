@@ -90,6 +90,9 @@ class GrpcClient final : public AgentClient {
   absl::StatusOr<v1::DiagnoseResponse> Diagnose() override {
     return Call<v1::DiagnoseResponse>(&v1::AgentService::Stub::Diagnose, v1::DiagnoseRequest());
   }
+  absl::StatusOr<v1::ListDeniedResponse> ListDenied(const v1::ListDeniedRequest& request) override {
+    return Call<v1::ListDeniedResponse>(&v1::AgentService::Stub::ListDenied, request);
+  }
   absl::StatusOr<v1::LockdownResponse> Lockdown(const v1::LockdownRequest& request) override {
     return Call<v1::LockdownResponse>(&v1::AgentService::Stub::Lockdown, request);
   }

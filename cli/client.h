@@ -32,6 +32,8 @@ class AgentClient {
   virtual absl::StatusOr<v1::ListAuditEventsResponse> ListAudit(
       const v1::ListAuditEventsRequest& request) = 0;
   virtual absl::StatusOr<v1::DiagnoseResponse> Diagnose() = 0;
+  virtual absl::StatusOr<v1::ListDeniedResponse> ListDenied(
+      const v1::ListDeniedRequest& request) = 0;
   virtual absl::StatusOr<v1::LockdownResponse> Lockdown(const v1::LockdownRequest& request) = 0;
   virtual absl::StatusOr<v1::LiftLockdownResponse> LiftLockdown() = 0;
   virtual absl::StatusOr<v1::ArmResponse> Arm(const v1::ArmRequest& request) = 0;

@@ -86,6 +86,10 @@ struct LockdownCommand {
 
 struct DoctorCommand {};
 
+struct DeniedCommand {};
+
+struct SelfCommand {};
+
 struct ArmCommand {
   absl::Duration confirm_within;
 };
@@ -111,8 +115,8 @@ struct PkiIssueCommand {
 
 using Command = std::variant<StatusCommand, GrantCommand, GrantsCommand, ExtendCommand, MoveCommand,
                              RevokeCommand, CheckCommand, WatchCommand, AuditCommand, DoctorCommand,
-                             LockdownCommand, ArmCommand, ConfirmCommand, DisarmCommand,
-                             PkiInitCommand, PkiIssueCommand>;
+                             DeniedCommand, SelfCommand, LockdownCommand, ArmCommand,
+                             ConfirmCommand, DisarmCommand, PkiInitCommand, PkiIssueCommand>;
 
 struct Invocation {
   Format format = Format::kTable;

@@ -140,6 +140,23 @@ std::string DescribeGrants(const std::vector<v1::Grant>& grants, const Reader& r
   return RenderTable(columns, rows, reader.width);
 }
 
+std::string DescribeDenied(const v1::ListDeniedResponse& denied, const Reader& reader) {
+  Reader at_agent = reader;
+  if (denied.has_now()) at_agent.now = FromProto(denied.now());
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::DeniedSource& source : denied.sources()) {
+    rows.push_back({Printable(source.source_address()), FormatPort(source.port()),
+                    absl::StrCat(source.packets()), absl::StrCat(source.bytes()),
+                    DescribeDistance(FromProto(source.last_seen()), at_agent)});
+  }
+  return RenderTable({{.title = "SOURCE"},
+                      {.title = "PORT"},
+                      {.title = "PACKETS"},
+                      {.title = "BYTES"},
+                      {.title = "LAST"}},
+                     rows, reader.width);
+}
+
 // To the millisecond: the way of the request is in it.
 std::string DescribeSkew(absl::Duration skew) {
   const absl::Duration size = absl::Trunc(absl::AbsDuration(skew), absl::Milliseconds(1));
@@ -153,8 +170,8 @@ std::string DescribeStatus(const v1::GetStatusResponse& status, const Reader& re
   Reader at_agent = reader;
   if (status.has_now()) at_agent.now = FromProto(status.now());
   const bool observing = status.mode() == "observe";
-  const auto or_else = [](std::string text, const char* otherwise) {
-    return text.empty() ? otherwise : text;
+  const auto or_else = [](const std::string& text, const char* otherwise) {
+    return text.empty() ? std::string(otherwise) : text;
   };
   Block block;
   block.Add("mode", observing ? Coloured("observe (nothing is dropped)", kYellow, reader)

@@ -31,6 +31,8 @@ std::string DescribeGrant(const v1::Grant& grant, const Reader& reader);
 std::string DescribeGrants(const std::vector<v1::Grant>& grants, const Reader& reader);
 std::string DescribeStatus(const v1::GetStatusResponse& status, const Reader& reader);
 std::string DescribeCheck(const v1::CheckAccessResponse& check, const Reader& reader);
+// A table, the source that was seen last first.
+std::string DescribeDenied(const v1::ListDeniedResponse& denied, const Reader& reader);
 // The findings one after another, each with why it matters and the way out.
 std::string DescribeFindings(const v1::DiagnoseResponse& diagnosis, const Reader& reader);
 // One line.

@@ -7,10 +7,12 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "cli/listeners.h"
 
 namespace postern {
 
@@ -28,6 +30,8 @@ struct Environment {
   // stop (an interrupt). The caller closes it. Called before any thread starts.
   // Empty: nobody asks.
   std::function<absl::StatusOr<int>()> open_stop_fd;
+  // The host's TCP listeners.
+  std::function<std::vector<ListeningSocket>()> listeners = ReadListeners;
 
   // The variable's value; unset and empty are the same.
   std::string Get(const std::string& name) const {

@@ -16,7 +16,7 @@
 namespace postern {
 namespace {
 
-constexpr size_t kMaxSmallFile = 256 * 1024;
+constexpr size_t kMaxSmallFile = size_t{256} * 1024;
 
 class Descriptor {
  public:

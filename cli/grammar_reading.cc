@@ -1,4 +1,5 @@
-// The verbs that only look: status, grants, check, watch, audit, doctor.
+// The verbs that only look: status, grants, check, watch, audit, doctor, denied,
+// self.
 
 #include <memory>
 
@@ -109,6 +110,29 @@ Verb AddDoctor(CLI::App& app) {
   return {verb, [](const Environment&) -> absl::StatusOr<Command> { return DoctorCommand{}; }};
 }
 
+Verb AddDenied(CLI::App& app) {
+  CLI::App* verb =
+      AddVerb(app, "denied", "Who knocked without a grant: on what, how often, when",
+              "  posternctl denied\n"
+              "  posternctl denied -o json\n"
+              "\n"
+              "The kernel remembers a source for an hour after its last packet, and of a\n"
+              "flood from many sources only some. Where the gate only observes, these\n"
+              "were let through.");
+  return {verb, [](const Environment&) -> absl::StatusOr<Command> { return DeniedCommand{}; }};
+}
+
+Verb AddSelf(CLI::App& app) {
+  CLI::App* verb =
+      AddVerb(app, "self", "On the VM itself: why can I not get in, and what would let me?",
+              "  posternctl self\n"
+              "  posternctl self -o json\n"
+              "\n"
+              "For somebody at the console. Exit 1 when the agent does not answer; what to do\n"
+              "then is told all the same.");
+  return {verb, [](const Environment&) -> absl::StatusOr<Command> { return SelfCommand{}; }};
+}
+
 }  // namespace
 
 void AddReadingVerbs(CLI::App& app, std::string& audit_format, std::vector<Verb>& verbs) {
@@ -118,6 +142,8 @@ void AddReadingVerbs(CLI::App& app, std::string& audit_format, std::vector<Verb>
   verbs.push_back(AddWatch(app));
   verbs.push_back(AddAudit(app, audit_format));
   verbs.push_back(AddDoctor(app));
+  verbs.push_back(AddDenied(app));
+  verbs.push_back(AddSelf(app));
 }
 
 }  // namespace postern

@@ -17,8 +17,6 @@
 #include "cli/run.h"
 #include "common/status.h"
 
-extern char** environ;
-
 namespace {
 
 // A descriptor that is readable after an interrupt, and once nobody reads stdout

@@ -18,6 +18,8 @@ int Do(const CheckCommand& command, Session& session);
 int Do(const WatchCommand& command, Session& session);
 int Do(const AuditCommand& command, Session& session);
 int Do(const DoctorCommand& command, Session& session);
+int Do(const DeniedCommand& command, Session& session);
+int Do(const SelfCommand& command, Session& session);
 int Do(const LockdownCommand& command, Session& session);
 int Do(const ArmCommand& command, Session& session);
 int Do(const ConfirmCommand& command, Session& session);

@@ -12,6 +12,7 @@ list(REMOVE_ITEM POSTERN_PORTABLE_ARCHIVES ssl crypto dl rt atomic pthread)
 list(JOIN POSTERN_PORTABLE_ARCHIVES "," POSTERN_PORTABLE_ARCHIVES)
 
 function(postern_portable target)
+  set(link_archives ${PROJECT_SOURCE_DIR}/cmake/link_archives.py)
   add_executable(${target}_portable EXCLUDE_FROM_ALL
     $<TARGET_OBJECTS:${target}> ${PROJECT_SOURCE_DIR}/packaging/portable/arc4random.cc)
   target_link_libraries(${target}_portable PRIVATE $<TARGET_PROPERTY:${target},LINK_LIBRARIES>)
@@ -20,6 +21,6 @@ function(postern_portable target)
     OUTPUT_NAME ${target}
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/portable
     LINKER_LANGUAGE CXX
-    LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/link_archives.py
-    RULE_LAUNCH_LINK "${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/cmake/link_archives.py ${POSTERN_PORTABLE_ARCHIVES}")
+    LINK_DEPENDS ${link_archives}
+    RULE_LAUNCH_LINK "${Python3_EXECUTABLE} ${link_archives} ${POSTERN_PORTABLE_ARCHIVES}")
 endfunction()

@@ -11,15 +11,15 @@
 namespace postern {
 namespace {
 
-constexpr int64_t kDay = 24 * 60 * 60;
-constexpr int64_t kLongest = 10 * 365 * kDay;
+constexpr int64_t kDay = int64_t{24} * 60 * 60;
+constexpr int64_t kLongest = kDay * 365 * 10;
 
 struct Unit {
   char letter;
   int64_t seconds;
 };
 
-constexpr Unit kUnits[] = {{'d', kDay}, {'h', 60 * 60}, {'m', 60}, {'s', 1}};
+constexpr Unit kUnits[] = {{'d', kDay}, {'h', 3600}, {'m', 60}, {'s', 1}};
 
 // The seconds of `letter`, or 0 when it is no unit.
 int64_t SecondsOf(char letter) {
@@ -73,7 +73,7 @@ int64_t ReadIso(absl::string_view text) {
     if (total < 0) return total;
   }
   if (t == absl::string_view::npos) return date.empty() ? kMalformed : total;
-  const int64_t time = ReadParts(text.substr(t + 1), 60 * 60, 1);
+  const int64_t time = ReadParts(text.substr(t + 1), 3600, 1);
   if (time < 0) return time;
   return total + time > kLongest ? kTooLong : total + time;
 }

@@ -20,6 +20,7 @@
 #include "agent/config/tls_files.h"
 #include "agent/enforcer/gatekeeper.h"
 #include "agent/enforcer/mailbox.h"
+#include "agent/firewall/nft/denied_log.h"
 #include "agent/firewall/nft/nft_firewall.h"
 #include "agent/firewall/nft/watcher.h"
 #include "agent/rpc/server.h"
@@ -160,6 +161,7 @@ class Agent {
     // Before the first batch, so that nothing that comes after it is missed.
     POSTERN_ASSIGN_OR_RETURN(watcher_, nft::Watcher::Open(firewall_->port()));
     POSTERN_ASSIGN_OR_RETURN(sessions_, KernelSessions::Open());
+    OpenDeniedLog();
     POSTERN_ASSIGN_OR_RETURN(clock_watch_, ClockWatch::Open());
     POSTERN_ASSIGN_OR_RETURN(OpenedLedger ledger,
                              OpenLedger(config_.state_dir, clock_.Read().wall));
@@ -177,6 +179,21 @@ class Agent {
                                         Log(Priority::kError, std::string(status.message()));
                                       }});
     return absl::OkStatus();
+  }
+
+  // Without it, the kernel remembers whom it refused all the same.
+  void OpenDeniedLog() {
+    absl::StatusOr<std::unique_ptr<nft::DeniedLog>> log = nft::DeniedLog::Open();
+    if (log.ok() && firewall_->capabilities().limits_rates &&
+        firewall_->capabilities().logs_packets) {
+      denied_log_ = *std::move(log);
+      return;
+    }
+    denied_log_missing_ = absl::StrCat(
+        "the log does not tell of new sources that are refused (posternctl denied "
+        "does): ",
+        log.ok() ? "this kernel has no nft_limit, nft_log or nfnetlink_log"
+                 : log.status().message());
   }
 
   absl::Status WatchEverything() {
@@ -199,6 +216,9 @@ class Agent {
       gatekeeper_->OnClockChanged();
       Settle();
     }));
+    if (denied_log_ != nullptr) {
+      POSTERN_RETURN_IF_ERROR(loop_->OnReadable(denied_log_->fd(), [this] { HearOfDenied(); }));
+    }
     for (const int listener : server_->listeners()) {
       POSTERN_RETURN_IF_ERROR(
           loop_->OnReadable(listener, [this, listener] { server_->Accept(listener); }));
@@ -245,6 +265,12 @@ class Agent {
     if (change->has_value()) gatekeeper_->OnTableChanged(**change);
   }
 
+  void HearOfDenied() {
+    const absl::StatusOr<std::vector<AccessKey>> knocks = denied_log_->Read();
+    if (!knocks.ok()) return Fail(knocks.status());
+    for (const AccessKey& knock : *knocks) LogDenied(knock, gatekeeper_->enforces());
+  }
+
   // A loop whose alarm cannot be set would miss ends, and one that cannot hear
   // what is done to the table would not undo it: better restarted.
   void Settle() {
@@ -285,6 +311,7 @@ class Agent {
 
   AgentFacts Facts() const {
     AgentFacts facts{.version = kVersion, .warnings = WarningsOf(config_)};
+    if (!denied_log_missing_.empty()) facts.warnings.push_back(denied_log_missing_);
     if (!ledger_replaced_.empty()) facts.warnings.push_back(ledger_replaced_);
     return facts;
   }
@@ -317,6 +344,9 @@ class Agent {
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<NftFirewall> firewall_;
   std::unique_ptr<nft::Watcher> watcher_;
+  // Null where the kernel has none, and why.
+  std::unique_ptr<nft::DeniedLog> denied_log_;
+  std::string denied_log_missing_;
   std::unique_ptr<Sessions> sessions_;
   std::unique_ptr<SqliteStore> store_;
   std::unique_ptr<Gatekeeper> gatekeeper_;

@@ -96,6 +96,16 @@ void LogEvent(const AuditEvent& event) {
        {"POSTERN_REQUESTOR", event.requestor}});
 }
 
+void LogDenied(const AccessKey& knock, bool enforced) {
+  const std::string source = knock.source.address.ToString();
+  const std::string port =
+      absl::StrCat(knock.port, knock.protocol == Protocol::kTcp ? "/tcp" : "/udp");
+  Log(Priority::kNotice,
+      absl::StrCat(enforced ? "denied: " : "let through, as the mode is observe: ", source,
+                   " knocked on ", port, " and no grant covers it"),
+      {{"POSTERN_EVENT", "denied"}, {"POSTERN_SOURCE", source}, {"POSTERN_PORT", port}});
+}
+
 std::string StatusLine(const std::vector<uint16_t>& ports, const Gatekeeper& gatekeeper) {
   const bool enforce = gatekeeper.enforces();
   const size_t live_grants = gatekeeper.live_grants();

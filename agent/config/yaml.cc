@@ -238,8 +238,8 @@ absl::Status CheckText(absl::string_view text, const std::shared_ptr<const Sourc
 std::string Explain(const std::string& message) {
   namespace seen_as = YAML::ErrorMsg;
   const std::pair<absl::string_view, absl::string_view> explanations[] = {
-      {seen_as::END_OF_SEQ_FLOW, "a list that \"[\" opened lacks a comma or its \"]\""},
-      {seen_as::END_OF_MAP_FLOW, "a mapping that \"{\" opened lacks a comma or its \"}\""},
+      {seen_as::END_OF_SEQ_FLOW, R"(a list that "[" opened lacks a comma or its "]")"},
+      {seen_as::END_OF_MAP_FLOW, R"(a mapping that "{" opened lacks a comma or its "}")"},
       {seen_as::FLOW_END,
        "this bracket closes none that is open; mend the pair, or put it in quotes where it is "
        "text"},

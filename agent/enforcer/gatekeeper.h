@@ -83,6 +83,25 @@ struct GateStatus {
   std::vector<std::string> warnings;
 };
 
+// A source that no grant covered, and the port that it knocked on.
+struct DeniedSource {
+  Address source;
+  Protocol protocol = Protocol::kTcp;
+  uint16_t port = 0;
+  // Of its last packet. Late by what the machine slept since then.
+  absl::Time last_seen;
+  Counter packets;
+};
+struct DeniedAnswer {
+  // Those that were seen last come first.
+  std::vector<DeniedSource> sources;
+  // How many are remembered.
+  size_t total = 0;
+  // They were dropped, and not let through.
+  bool enforced = false;
+  absl::Time now;
+};
+
 struct AccessAnswer {
   bool allowed = false;
   std::string grant_id;
@@ -175,6 +194,8 @@ class Gatekeeper {
   // By the ledger; where the kernel may hold something else, the answer says so.
   AccessAnswer Check(const Address& source, Protocol protocol, uint16_t port) const;
   absl::StatusOr<GateStatus> Status();
+  // At most `most` of the sources that were refused in the last kDeniedFor.
+  absl::StatusOr<DeniedAnswer> Denied(size_t most);
   size_t live_grants() const { return ledger_.size(); }
   // The wall time of the next end; empty without live grants.
   std::optional<absl::Time> NextEnd() const;
@@ -299,7 +320,11 @@ class Gatekeeper {
   enum class UsageBefore { kRead, kKnown };
   // Replaces the table, and keeps what the old one counted.
   absl::Status RebuildTable(const GateOptions& gate, const std::vector<Flow>& older,
-                            UsageBefore usage = UsageBefore::kRead);
+                            UsageBefore usage = UsageBefore::kRead,
+                            const std::vector<InstalledElement>& denied = {});
+  // The refused sources of the standing table that one for `gate` begins with;
+  // none where the mode is another: what was let through was not denied.
+  std::vector<InstalledElement> DeniedToKeep(const GateOptions& gate);
   std::vector<Grant> CountedGrants(const Now& now, UsageBefore usage);
   // What the standing table counted as dropped; of one that is gone, what it had
   // counted when it was last read.

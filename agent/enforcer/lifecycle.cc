@@ -75,7 +75,8 @@ absl::Status Gatekeeper::Start(absl::string_view ledger_replaced) {
       AuditKind::kAgentStarted, kAgentActor,
       absl::StrCat(ledger_.size(), " live grants, ", InWords(options_.gate)), std::move(writes)));
   POSTERN_RETURN_IF_ERROR(
-      Annotate(programmer_.Rebuild(options_.gate, older, with_.clock.Read().boot),
+      Annotate(programmer_.Rebuild(options_.gate, older, DeniedToKeep(options_.gate),
+                                   with_.clock.Read().boot),
                "building the firewall's table"));
   EndSessions(ended);
   return absl::OkStatus();
@@ -154,19 +155,21 @@ absl::Status Gatekeeper::Reconfigure(GatekeeperOptions options, absl::string_vie
 absl::Status Gatekeeper::PutInForce(GatekeeperOptions options) {
   if (options.gate != options_.gate) {
     POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> older, OlderFlowsAfter(options));
-    POSTERN_RETURN_IF_ERROR(RebuildTable(options.gate, older));
+    POSTERN_RETURN_IF_ERROR(
+        RebuildTable(options.gate, older, UsageBefore::kRead, DeniedToKeep(options.gate)));
   }
   options_ = std::move(options);
   return absl::OkStatus();
 }
 
 absl::Status Gatekeeper::RebuildTable(const GateOptions& gate, const std::vector<Flow>& older,
-                                      UsageBefore usage) {
+                                      UsageBefore usage,
+                                      const std::vector<InstalledElement>& denied) {
   const Now now = with_.clock.Read();
   const std::vector<Grant> counted = CountedGrants(now, usage);
   const Counter dropped = ReadDropped().value_or(dropped_seen_);
-  POSTERN_RETURN_IF_ERROR(
-      Annotate(programmer_.Rebuild(gate, older, now.boot), "building the firewall's table"));
+  POSTERN_RETURN_IF_ERROR(Annotate(programmer_.Rebuild(gate, older, denied, now.boot),
+                                   "building the firewall's table"));
   for (const Grant& grant : counted) ledger_.SetUsage(grant.id, grant.usage);
   dropped_before_.packets += dropped.packets;
   dropped_before_.bytes += dropped.bytes;

@@ -26,7 +26,7 @@ void AppendMoved(Transaction& to, Transaction from) {
 }  // namespace
 
 absl::Status Programmer::Rebuild(const GateOptions& gate, const std::vector<Flow>& older,
-                                 BootTime now) {
+                                 const std::vector<InstalledElement>& denied, BootTime now) {
   absl::flat_hash_map<Element, BootTime> installed;
   std::map<SetId, size_t> sizes;
   for (const auto& [id, grant] : ledger_.grants()) {
@@ -37,7 +37,7 @@ absl::Status Programmer::Rebuild(const GateOptions& gate, const std::vector<Flow
       if (installed.emplace(element, *end).second) ++sizes[SetOf(element)];
     }
   }
-  Transaction transaction = BuildTable(gate, Keys(sizes), older);
+  Transaction transaction = BuildTable(gate, Keys(sizes), older, denied);
   transaction.reserve(transaction.size() + installed.size());
   for (const auto& [element, end] : installed) {
     transaction.emplace_back(PutElement{SetOf(element), element.first, end});

@@ -28,8 +28,10 @@ class Programmer {
   Programmer(const Programmer&) = delete;
   Programmer& operator=(const Programmer&) = delete;
 
-  // Replaces the whole table. On an error the kernel holds what it held.
-  absl::Status Rebuild(const GateOptions& gate, const std::vector<Flow>& older, BootTime now);
+  // Replaces the whole table; `denied` are the refused sources that it begins
+  // with. On an error the kernel holds what it held.
+  absl::Status Rebuild(const GateOptions& gate, const std::vector<Flow>& older,
+                       const std::vector<InstalledElement>& denied, BootTime now);
 
   // Brings the elements of `keys` in line with the ledger. On an error the
   // kernel holds what it held.

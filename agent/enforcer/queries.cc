@@ -7,6 +7,23 @@
 #include "common/status.h"
 
 namespace postern {
+namespace {
+
+// As many refused sources go from one table into the next: more would make the
+// batch that closes the gate longer.
+constexpr size_t kMostDeniedKept = 1024;
+
+// Those whose last packet is the most recent, the last one first.
+void KeepLatest(std::vector<InstalledElement>& denied, size_t most) {
+  const auto kept = denied.begin() + static_cast<std::ptrdiff_t>(std::min(most, denied.size()));
+  std::partial_sort(denied.begin(), kept, denied.end(),
+                    [](const InstalledElement& a, const InstalledElement& b) {
+                      return a.remaining != b.remaining ? a.remaining > b.remaining : a.key < b.key;
+                    });
+  denied.erase(kept, denied.end());
+}
+
+}  // namespace
 
 absl::StatusOr<Grant> Gatekeeper::Get(absl::string_view id) {
   // Its end may be due, and the alarm wait behind the question.
@@ -121,6 +138,35 @@ absl::StatusOr<GateStatus> Gatekeeper::Status() {
                                            "make space on the disk of state_dir"));
   }
   return status;
+}
+
+absl::StatusOr<DeniedAnswer> Gatekeeper::Denied(size_t most) {
+  DeniedAnswer answer;
+  answer.enforced = options_.gate.enforce;
+  POSTERN_ASSIGN_OR_RETURN(std::vector<InstalledElement> denied,
+                           with_.firewall.ReadDenied(answer.enforced));
+  answer.total = denied.size();
+  answer.now = with_.clock.Read().wall;
+  KeepLatest(denied, most);
+  for (const InstalledElement& element : denied) {
+    const absl::Duration ago = std::max(kDeniedFor - element.remaining, absl::ZeroDuration());
+    answer.sources.push_back({.source = element.key.source.address,
+                              .protocol = element.key.protocol,
+                              .port = element.key.port,
+                              .last_seen = answer.now - ago,
+                              .packets = element.counter});
+  }
+  return answer;
+}
+
+std::vector<InstalledElement> Gatekeeper::DeniedToKeep(const GateOptions& gate) {
+  absl::StatusOr<std::vector<InstalledElement>> denied = with_.firewall.ReadDenied(gate.enforce);
+  if (!denied.ok()) {
+    Report(denied.status(), "reading the refused sources before their table goes");
+    return {};
+  }
+  KeepLatest(*denied, kMostDeniedKept);
+  return *std::move(denied);
 }
 
 std::optional<absl::Time> Gatekeeper::NextEnd() const {

@@ -2,26 +2,20 @@
 
 #include <linux/if.h>
 #include <linux/in.h>
-#include <linux/netfilter.h>
-#include <linux/netfilter/nf_conntrack_common.h>
-#include <linux/netfilter/nf_conntrack_tuple_common.h>
-#include <linux/rtnetlink.h>
 
 #include <algorithm>
-#include <cstring>
 #include <iterator>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "agent/firewall/matches.h"
 
 namespace postern {
 namespace {
 
-constexpr char kTrustedSet[] = "trusted";
 // Never guarded, whatever the options say.
 constexpr char kLoopback[] = "lo";
-constexpr char kGuardedSet[] = "guarded";
 
 // Base chains.
 constexpr char kSynChain[] = "syn";
@@ -32,6 +26,8 @@ constexpr char kReplyChain[] = "reply";
 constexpr char kAdmitChain[] = "admit";
 constexpr char kRecheckChain[] = "recheck";
 constexpr char kOwnPortChain[] = "own_port";
+constexpr char kRefuseChain[] = "refuse";
+constexpr char kNewcomerChain[] = "newcomer";
 // Jumped to by nothing.
 constexpr char kLabelsChain[] = "labels";
 
@@ -48,6 +44,13 @@ constexpr int kReplyPriority = -160;
 // 136 bytes for an IPv6 source, where 20 leave room for other kernels' sizes.
 constexpr size_t kMaxSourcesInRule = 20;
 
+// How many sources begin to be remembered: within an hour and a burst fewer than
+// a set holds, so that a flood from invented sources neither fills it nor costs
+// more than a look at the limit.
+constexpr Limit kNewcomers = {.packets = 2, .period = absl::Seconds(1), .burst = 200};
+// Of how many the log hears.
+constexpr Limit kLogged = {.packets = 12, .period = absl::Minutes(1), .burst = 12};
+
 // nft's data types (enum datatypes in its datatype.h), 6 bits each in a
 // concatenation.
 constexpr uint32_t kTypeIpv4 = 7;
@@ -56,164 +59,24 @@ constexpr uint32_t kTypeProtocol = 12;
 constexpr uint32_t kTypePort = 13;
 constexpr uint32_t kTypeInterface = 41;
 
-// struct tcphdr: the byte of flags, and the flags.
-constexpr uint32_t kTcpFlagsOffset = 13;
-constexpr uint8_t kTcpFin = 0x01;
-constexpr uint8_t kTcpSyn = 0x02;
-constexpr uint8_t kTcpRst = 0x04;
-constexpr uint8_t kTcpAck = 0x10;
-
-// The bits of `ct state` (NF_CT_STATE_BIT in nf_conntrack_common.h).
-constexpr uint32_t kStateEstablished = 1U << (IP_CT_ESTABLISHED + 1);
-constexpr uint32_t kStateNew = 1U << (IP_CT_NEW + 1);
-
-using Expressions = std::vector<Expression>;
-
-// How packets of one family are read.
-struct FamilyView {
-  Family family;
-  uint8_t netfilter_protocol;
-  uint32_t source_offset;
-  uint32_t destination_offset;
-  uint32_t address_length;
-  // Registers an address takes.
-  int address_registers;
-  const char* suffix;
-  const char* older_set;
-};
-
-// Offsets within struct iphdr and struct ipv6hdr.
-constexpr FamilyView kIpv4View = {Family::kIpv4, NFPROTO_IPV4, 12, 16, 4, 1, "4", kOlderIpv4Set};
-constexpr FamilyView kIpv6View = {Family::kIpv6, NFPROTO_IPV6, 8, 24, 16, 4, "6", kOlderIpv6Set};
-constexpr FamilyView kViews[] = {kIpv4View, kIpv6View};
-
-// A number as the kernel holds it in a register that it fills in host order.
-Bytes HostOrder(uint32_t value) {
-  Bytes bytes(sizeof value);
-  std::memcpy(bytes.data(), &value, sizeof value);
-  return bytes;
-}
-
-Bytes NetworkPort(uint16_t port) {
-  return {static_cast<uint8_t>(port >> 8), static_cast<uint8_t>(port & 0xff)};
-}
-
-Bytes NetmaskOf(Family family, int length) {
-  Address ones{.family = family};
-  ones.bytes.fill(0xff);
-  const Address mask = Masked(ones, length);
-  return Bytes(mask.bytes.begin(), mask.bytes.begin() + mask.size());
-}
-
-Bytes AddressBytes(const Address& address) {
-  return Bytes(address.bytes.begin(), address.bytes.begin() + address.size());
-}
-
-void Append(Expressions& to, Expressions more) {
-  std::move(more.begin(), more.end(), std::back_inserter(to));
-}
-
-Expressions Concat(std::initializer_list<Expressions> parts) {
-  Expressions all;
-  for (const Expressions& part : parts) Append(all, part);
-  return all;
-}
-
-// ---- Matches ----
-
-Expressions IsFamily(const FamilyView& view) {
-  return {LoadMeta{MetaKey::kNfProtocol}, Compare{.value = {view.netfilter_protocol}}};
-}
-
-Expressions IsTcp() { return {LoadMeta{MetaKey::kL4Protocol}, Compare{.value = {IPPROTO_TCP}}}; }
-
-Expressions TcpFlags(uint8_t mask, uint8_t wanted) {
-  return {LoadPayload{PayloadBase::kTransport, kTcpFlagsOffset, 1}, Mask{.mask = {mask}},
-          Compare{.value = {wanted}}};
-}
-
-// The port at `offset` of the transport header, with its protocol, is guarded.
-Expressions IsGuarded(uint32_t offset) {
-  return {LoadMeta{MetaKey::kL4Protocol, 0}, LoadPayload{PayloadBase::kTransport, offset, 2, 1},
-          Lookup{.set = kGuardedSet}};
-}
-constexpr uint32_t kSourcePort = 0;
-constexpr uint32_t kDestinationPort = 2;
-
-// The address is delivered on this host: its own, a broadcast, a multicast or
-// an anycast one. Everything else is unicast to somebody else.
-Expressions IsThisHosts(FibAddress address) {
-  return {LoadFibType{address}, Compare{.equal = false, .value = HostOrder(RTN_UNICAST)}};
-}
-
-Expressions HasState(uint32_t bits) {
-  return {LoadCt{CtKey::kState}, Mask{.mask = HostOrder(bits)},
-          Compare{.equal = false, .value = HostOrder(0)}};
-}
-
-Expressions IsReply() { return {LoadCt{CtKey::kDirection}, Compare{.value = {IP_CT_DIR_REPLY}}}; }
-
-Expressions HasCutLabel() {
-  const Bytes label = CutLabel();
-  return {LoadCt{CtKey::kLabel}, Mask{.mask = label},
-          Compare{.equal = false, .value = Bytes(label.size(), 0)}};
-}
-
-Expressions ThroughTrusted(MetaKey interface) {
-  return {LoadMeta{interface}, Lookup{.set = kTrustedSet}};
-}
-
-// Where a packet's source, protocol and port are read from.
-enum class ReadFrom { kPacket, kOriginalTuple };
-
-Expression LoadSource(const FamilyView& view, ReadFrom from) {
-  if (from == ReadFrom::kOriginalTuple) return LoadCt{CtKey::kOriginalSource, view.family};
-  return LoadPayload{PayloadBase::kNetwork, view.source_offset, view.address_length};
-}
-
-Expressions LoadProtocolAndPort(const FamilyView& view, ReadFrom from) {
-  const int protocol = view.address_registers;
-  const int port = protocol + 1;
-  if (from == ReadFrom::kOriginalTuple) {
-    return {LoadCt{CtKey::kProtocol, view.family, protocol},
-            LoadCt{CtKey::kOriginalPort, view.family, port}};
-  }
-  return {LoadMeta{MetaKey::kL4Protocol, protocol},
-          LoadPayload{PayloadBase::kTransport, kDestinationPort, 2, port}};
-}
-
-// The lookup of one granted set; protocol and port are in their registers.
-Expressions LookupSource(const FamilyView& view, ReadFrom from, const SetId& set, bool absent) {
-  return {LoadSource(view, from), Mask{.mask = NetmaskOf(view.family, set.prefix_length)},
-          Lookup{.set = set.Name(), .absent = absent}};
-}
-
-Expressions CompareSource(const FamilyView& view, ReadFrom from, const Prefix& prefix, bool equal) {
-  return {LoadSource(view, from), Mask{.mask = NetmaskOf(view.family, prefix.length)},
-          Compare{.equal = equal, .value = AddressBytes(prefix.address)}};
-}
-
-// This packet's connection, seen from this host, is (or is not) older than the
-// gate.
-Expressions LookupOlder(const FamilyView& view, bool inbound, bool absent) {
-  const int address = view.address_registers;
-  const uint32_t remote = inbound ? view.source_offset : view.destination_offset;
-  const uint32_t local = inbound ? view.destination_offset : view.source_offset;
-  const uint32_t remote_port = inbound ? kSourcePort : kDestinationPort;
-  const uint32_t local_port = inbound ? kDestinationPort : kSourcePort;
-  return {LoadPayload{PayloadBase::kNetwork, remote, view.address_length, 0},
-          LoadPayload{PayloadBase::kTransport, remote_port, 2, address},
-          LoadPayload{PayloadBase::kNetwork, local, view.address_length, address + 1},
-          LoadPayload{PayloadBase::kTransport, local_port, 2, 2 * address + 1},
-          Lookup{.set = view.older_set, .absent = absent}};
-}
-
 // ---- Chains ----
 
 // What closes the gate: in observe mode the packet is counted and goes on.
 Expressions Refuse(const GateOptions& options) {
   if (!options.enforce) return {Count{kDroppedCounter}, Accept{}};
   return {Count{kDroppedCounter}, Drop{}};
+}
+
+// Refuses, and remembers who it was.
+Expression RefuseSource(const FamilyView& view) {
+  return Goto{absl::StrCat(kRefuseChain, view.suffix)};
+}
+
+// The packet's source, protocol and port, as a key of the sets of refused sources.
+Expressions LoadDeniedKey(const FamilyView& view) {
+  Expressions key = {LoadSource(view, ReadFrom::kPacket)};
+  Append(key, LoadProtocolAndPort(view, ReadFrom::kPacket));
+  return key;
 }
 
 void AddRuleTo(std::vector<Rule>& rules, std::string chain, Expressions expressions) {
@@ -243,7 +106,7 @@ void BuildSyn(const GateOptions& options, const std::set<SetId>& sets, std::vect
       Append(rule, LookupSource(view, ReadFrom::kPacket, set, /*absent=*/true));
       ++sources;
     }
-    Append(rule, Refuse(options));
+    rule.push_back(RefuseSource(view));
     if (sources <= kMaxSourcesInRule) AddRuleTo(rules, kSynChain, std::move(rule));
   }
 }
@@ -284,7 +147,9 @@ void BuildOwnPort(const GateOptions& options, std::vector<Rule>& rules) {
         rules, kOwnPortChain,
         Concat({IsFamily(view), CompareSource(view, ReadFrom::kPacket, prefix, true), {Accept{}}}));
   }
-  AddRuleTo(rules, kOwnPortChain, Refuse(options));
+  for (const FamilyView& view : kViews) {
+    AddRuleTo(rules, kOwnPortChain, Concat({IsFamily(view), {RefuseSource(view)}}));
+  }
 }
 
 // A packet for a guarded port of this host, in the direction that opened its
@@ -316,7 +181,28 @@ void BuildAdmit(const FamilyView& view, const GateOptions& options, const std::s
                     TcpFlags(kTcpSyn, 0),
                     LookupOlder(view, true, false),
                     {Accept{}}}));
-  AddRuleTo(rules, chain, Refuse(options));
+  AddRuleTo(rules, chain, {RefuseSource(view)});
+}
+
+// The end of a packet that nothing admits. Whoever knocks for the first time goes
+// through the limit; a rule ends where the set takes no more, and what closes the
+// gate is therefore a rule of its own.
+void BuildRefuse(const FamilyView& view, const GateOptions& options, std::vector<Rule>& rules) {
+  const std::string refuse = absl::StrCat(kRefuseChain, view.suffix);
+  const std::string newcomer = absl::StrCat(kNewcomerChain, view.suffix);
+  const std::string set = DeniedSetName(view.family, options.enforce);
+  AddRuleTo(rules, refuse,
+            Concat({IsFamily(view),
+                    LoadDeniedKey(view),
+                    {Lookup{.set = set, .absent = true}, Goto{newcomer}}}));
+  AddRuleTo(rules, refuse, Concat({IsFamily(view), LoadDeniedKey(view), {UpdateSet{.set = set}}}));
+  AddRuleTo(rules, refuse, Refuse(options));
+  AddRuleTo(rules, newcomer,
+            Concat({{kNewcomers},
+                    IsFamily(view),
+                    LoadDeniedKey(view),
+                    {UpdateSet{.set = set}, kLogged, SendToLog{kDeniedLogGroup}}}));
+  AddRuleTo(rules, newcomer, Refuse(options));
 }
 
 // A packet, in either direction, of a connection that only lives while a grant
@@ -377,6 +263,7 @@ std::vector<Rule> BuildRules(const GateOptions& options, const std::set<SetId>& 
   for (const FamilyView& view : kViews) {
     BuildAdmit(view, options, sets, rules);
     BuildRecheck(view, options, sets, rules);
+    BuildRefuse(view, options, rules);
   }
   BuildReply(options, rules);
   BuildLabels(rules);
@@ -397,6 +284,8 @@ std::vector<Chain> Chains() {
   for (const FamilyView& view : kViews) {
     chains.push_back({absl::StrCat(kAdmitChain, view.suffix), std::nullopt});
     chains.push_back({absl::StrCat(kRecheckChain, view.suffix), std::nullopt});
+    chains.push_back({absl::StrCat(kRefuseChain, view.suffix), std::nullopt});
+    chains.push_back({absl::StrCat(kNewcomerChain, view.suffix), std::nullopt});
   }
   chains.push_back({kSynChain, BaseHook{Hook::kPrerouting, kSynPriority}});
   chains.push_back({kGateChain, BaseHook{Hook::kPrerouting, kGatePriority}});
@@ -445,13 +334,26 @@ AddConstantSet OlderSet(const FamilyView& view, const std::vector<Flow>& older) 
   return set;
 }
 
+AddDeniedSet DeniedSet(const FamilyView& view, const GateOptions& options,
+                       const std::vector<InstalledElement>& denied) {
+  AddDeniedSet set{.family = view.family, .enforce = options.enforce, .elements = {}};
+  std::copy_if(
+      denied.begin(), denied.end(), std::back_inserter(set.elements),
+      [&](const InstalledElement& element) { return element.key.source.family() == view.family; });
+  return set;
+}
+
 }  // namespace
 
 Transaction BuildTable(const GateOptions& options, const std::set<SetId>& sets,
-                       const std::vector<Flow>& older) {
+                       const std::vector<Flow>& older,
+                       const std::vector<InstalledElement>& denied) {
   Transaction transaction = {ReplaceTable{}, AddCounter{kDroppedCounter}, TrustedSet(options),
                              GuardedSet(options)};
-  for (const FamilyView& view : kViews) transaction.emplace_back(OlderSet(view, older));
+  for (const FamilyView& view : kViews) {
+    transaction.emplace_back(OlderSet(view, older));
+    transaction.emplace_back(DeniedSet(view, options, denied));
+  }
   for (const SetId& set : sets) transaction.emplace_back(AddSet{set});
   for (const Chain& chain : Chains()) transaction.emplace_back(AddChain{chain.name, chain.base});
   for (Rule& rule : BuildRules(options, sets)) transaction.emplace_back(AddRule{std::move(rule)});

@@ -33,13 +33,17 @@ struct GateOptions {
 };
 
 inline constexpr char kDroppedCounter[] = "dropped";
+// The nfnetlink_log group that hears of sources refused for the first time.
+inline constexpr uint16_t kDeniedLogGroup = 22338;
 inline constexpr char kOlderIpv4Set[] = "older4";
 inline constexpr char kOlderIpv6Set[] = "older6";
 
 // The whole table but its granted elements: chains, counters, constant sets,
-// the granted sets in `sets`, and the rules.
+// the granted sets in `sets`, the sets of refused sources with those of `denied`,
+// and the rules.
 Transaction BuildTable(const GateOptions& options, const std::set<SetId>& sets,
-                       const std::vector<Flow>& older);
+                       const std::vector<Flow>& older,
+                       const std::vector<InstalledElement>& denied = {});
 
 // The step from one collection of granted sets to another on a standing table:
 // new sets, the rules anew, unused sets gone. Element operations that need a new

@@ -15,19 +15,6 @@
 
 namespace postern {
 
-struct Counter {
-  uint64_t packets = 0;
-  uint64_t bytes = 0;
-};
-
-// What the kernel holds for one element.
-struct InstalledElement {
-  AccessKey key;
-  // Until the kernel ends it.
-  absl::Duration remaining;
-  Counter counter;
-};
-
 // Called by one thread. Errors name the operation, the object and the kernel's
 // errno:
 //   UNAVAILABLE         the kernel refused, or did not answer
@@ -61,6 +48,10 @@ class Firewall {
   // The elements of the sets of connections older than the gate; none when the
   // sets do not exist.
   virtual absl::StatusOr<std::vector<Flow>> ReadOlderFlows() = 0;
+
+  // The sources that the gate refused, or (where it does not enforce) would have,
+  // as far as they are remembered; none when the sets do not exist.
+  virtual absl::StatusOr<std::vector<InstalledElement>> ReadDenied(bool enforce) = 0;
 
   // A named counter of the table; NOT_FOUND when it does not exist.
   virtual absl::StatusOr<Counter> ReadCounter(absl::string_view name) = 0;

@@ -31,6 +31,10 @@ std::string SetId::Name() const {
                       family == Family::kIpv4 ? "4" : "6", "_", prefix_length);
 }
 
+std::string DeniedSetName(Family family, bool enforce) {
+  return absl::StrCat(enforce ? "denied" : "observed", family == Family::kIpv4 ? "4" : "6");
+}
+
 SetId SetOf(const AccessKey& key, Admission admission) {
   return SetId{
       .family = key.source.family(), .prefix_length = key.source.length, .admission = admission};
@@ -58,6 +62,9 @@ std::string Describe(const Operation& operation) {
           [](const AddSet& o) { return absl::StrCat("add set ", o.id.Name()); },
           [](const DeleteSet& o) { return absl::StrCat("delete set ", o.id.Name()); },
           [](const AddConstantSet& o) { return absl::StrCat("add set ", o.name); },
+          [](const AddDeniedSet& o) {
+            return absl::StrCat("add set ", DeniedSetName(o.family, o.enforce));
+          },
           [](const PutElement& o) {
             return absl::StrCat("add ", o.key.ToString(), " to set ", o.set.Name());
           },

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "agent/grants/grant.h"
 #include "agent/grants/ledger.h"
 #include "common/clock.h"
@@ -18,6 +19,11 @@
 namespace postern {
 
 inline constexpr char kTableName[] = "postern";
+
+// For how long a source that was refused is remembered after its last packet,
+// and how many are, of one family.
+inline constexpr absl::Duration kDeniedFor = absl::Hours(1);
+inline constexpr uint32_t kMaxDenied = 8192;
 
 // The bit of a connection's conntrack label (bit 0 is the lowest) that marks a
 // connection as checked packet by packet. See
@@ -45,6 +51,26 @@ struct SetId {
 };
 
 SetId SetOf(const AccessKey& key, Admission admission);
+
+struct Counter {
+  uint64_t packets = 0;
+  uint64_t bytes = 0;
+  friend bool operator==(const Counter&, const Counter&) = default;
+};
+
+// What the kernel holds for one element.
+struct InstalledElement {
+  AccessKey key;
+  // Until the kernel ends it.
+  absl::Duration remaining;
+  Counter counter;
+  friend bool operator==(const InstalledElement&, const InstalledElement&) = default;
+};
+
+// The set in which the packet path keeps the sources of one family that it
+// refused ("denied4") or, where it only observes, would have ("observed4"). Its
+// keys are of whole addresses.
+std::string DeniedSetName(Family family, bool enforce);
 
 // A TCP connection of this host, seen from this host.
 struct Flow {
@@ -131,6 +157,30 @@ struct Lookup {
   friend bool operator==(const Lookup&, const Lookup&) = default;
 };
 
+// Puts the key into a set that the packet path fills. One that is there counts
+// the packet, and its timeout begins anew. Goes on unless the set is full.
+struct UpdateSet {
+  std::string set;
+  int at = 0;
+  friend bool operator==(const UpdateSet&, const UpdateSet&) = default;
+};
+
+// Goes on for so many packets in each period, and for `burst` at once. A kernel
+// without it always goes on.
+struct Limit {
+  uint64_t packets = 0;
+  absl::Duration period;
+  uint32_t burst = 0;
+  friend bool operator==(const Limit&, const Limit&) = default;
+};
+
+// Sends the packet's first bytes to whoever listens to the group
+// (nfnetlink_log). A kernel without it, or without Limit, does nothing.
+struct SendToLog {
+  uint16_t group = 0;
+  friend bool operator==(const SendToLog&, const SendToLog&) = default;
+};
+
 // Sets the connection's cut label from a register that holds CutLabel().
 struct SetCutLabel {
   friend bool operator==(const SetCutLabel&, const SetCutLabel&) = default;
@@ -157,8 +207,9 @@ struct Goto {
   friend bool operator==(const Goto&, const Goto&) = default;
 };
 
-using Expression = std::variant<LoadMeta, LoadPayload, LoadCt, LoadFibType, Mask, Compare, Lookup,
-                                SetCutLabel, Count, Accept, Drop, Jump, Goto>;
+using Expression =
+    std::variant<LoadMeta, LoadPayload, LoadCt, LoadFibType, Mask, Compare, Lookup, UpdateSet,
+                 Limit, SendToLog, SetCutLabel, Count, Accept, Drop, Jump, Goto>;
 
 struct Rule {
   std::string chain;
@@ -227,6 +278,14 @@ struct AddConstantSet {
   friend bool operator==(const AddConstantSet&, const AddConstantSet&) = default;
 };
 
+// A set of refused sources (DeniedSetName), with what it begins with.
+struct AddDeniedSet {
+  Family family = Family::kIpv4;
+  bool enforce = true;
+  std::vector<InstalledElement> elements;
+  friend bool operator==(const AddDeniedSet&, const AddDeniedSet&) = default;
+};
+
 // Inserts an element, or moves the end of the one that is there. One whose end
 // has passed is left out.
 struct PutElement {
@@ -244,7 +303,7 @@ struct RemoveElement {
 };
 
 using Operation = std::variant<ReplaceTable, AddChain, FlushChain, AddRule, AddCounter, AddSet,
-                               DeleteSet, AddConstantSet, PutElement, RemoveElement>;
+                               DeleteSet, AddConstantSet, AddDeniedSet, PutElement, RemoveElement>;
 
 // Applied in order, all or nothing.
 using Transaction = std::vector<Operation>;

@@ -238,6 +238,19 @@ void AgentApi::Call(const Caller& /*caller*/, const v1::DiagnoseRequest& /*reque
   respond(response);
 }
 
+void AgentApi::Call(const Caller& /*caller*/, const v1::ListDeniedRequest& request,
+                    const Respond<v1::ListDeniedResponse>& respond) {
+  const absl::StatusOr<DeniedQuery> query = FromProto(request);
+  if (!query.ok()) {
+    respond(query.status());
+    return;
+  }
+  Ask(respond, [query = *query](Gatekeeper& gatekeeper) -> absl::StatusOr<v1::ListDeniedResponse> {
+    POSTERN_ASSIGN_OR_RETURN(const DeniedAnswer answer, gatekeeper.Denied(query.most));
+    return ToProto(answer);
+  });
+}
+
 void AgentApi::Call(const Caller& caller, const v1::LockdownRequest& request,
                     const Respond<v1::LockdownResponse>& respond) {
   const absl::StatusOr<std::string> reason = FromProto(request);

@@ -65,6 +65,8 @@ class AgentApi {
             const Respond<v1::ListAuditEventsResponse>& respond);
   void Call(const Caller& caller, const v1::DiagnoseRequest& request,
             const Respond<v1::DiagnoseResponse>& respond);
+  void Call(const Caller& caller, const v1::ListDeniedRequest& request,
+            const Respond<v1::ListDeniedResponse>& respond);
   void Call(const Caller& caller, const v1::LockdownRequest& request,
             const Respond<v1::LockdownResponse>& respond);
   void Call(const Caller& caller, const v1::LiftLockdownRequest& request,

@@ -73,6 +73,8 @@ constexpr UnaryMethod kAgentMethods[] = {
                 v1::ListAuditEventsResponse>("ListAuditEvents", Role::kViewer),
     AgentMethod<&RawAgentService::RequestDiagnose, v1::DiagnoseRequest, v1::DiagnoseResponse>(
         "Diagnose", Role::kViewer),
+    AgentMethod<&RawAgentService::RequestListDenied, v1::ListDeniedRequest, v1::ListDeniedResponse>(
+        "ListDenied", Role::kViewer),
     AgentMethod<&RawAgentService::RequestLockdown, v1::LockdownRequest, v1::LockdownResponse>(
         "Lockdown", Role::kController),
     AgentMethod<&RawAgentService::RequestLiftLockdown, v1::LiftLockdownRequest,

@@ -43,10 +43,10 @@ using RawGrantMethods = v1::AgentService::WithRawMethod_CreateGrant<
     v1::AgentService::WithRawMethod_ExtendGrant<v1::AgentService::WithRawMethod_MoveGrant<
         v1::AgentService::WithRawMethod_RevokeGrant<v1::AgentService::WithRawMethod_GetGrant<
             v1::AgentService::WithRawMethod_ListGrants<v1::AgentService::Service>>>>>>;
-using RawReadingMethods =
-    v1::AgentService::WithRawMethod_CheckAccess<v1::AgentService::WithRawMethod_GetStatus<
-        v1::AgentService::WithRawMethod_ListAuditEvents<v1::AgentService::WithRawMethod_WatchEvents<
-            v1::AgentService::WithRawMethod_Diagnose<RawGrantMethods>>>>>;
+using RawReadingMethods = v1::AgentService::WithRawMethod_CheckAccess<
+    v1::AgentService::WithRawMethod_GetStatus<v1::AgentService::WithRawMethod_ListAuditEvents<
+        v1::AgentService::WithRawMethod_WatchEvents<v1::AgentService::WithRawMethod_Diagnose<
+            v1::AgentService::WithRawMethod_ListDenied<RawGrantMethods>>>>>>;
 using RawAgentService =
     v1::AgentService::WithRawMethod_Lockdown<v1::AgentService::WithRawMethod_LiftLockdown<
         v1::AgentService::WithRawMethod_Arm<v1::AgentService::WithRawMethod_Confirm<

@@ -41,6 +41,9 @@ struct AuditQuery {
   absl::Time since = absl::InfinitePast();
   size_t limit = kDefaultPageSize;
 };
+struct DeniedQuery {
+  size_t most = kDefaultPageSize;
+};
 struct AccessQuery {
   Address source;
   Port port;
@@ -60,6 +63,7 @@ absl::StatusOr<std::string> FromProto(const v1::GetGrantRequest& request);
 absl::StatusOr<GrantQuery> FromProto(const v1::ListGrantsRequest& request);
 absl::StatusOr<AuditQuery> FromProto(const v1::ListAuditEventsRequest& request);
 absl::StatusOr<AccessQuery> FromProto(const v1::CheckAccessRequest& request);
+absl::StatusOr<DeniedQuery> FromProto(const v1::ListDeniedRequest& request);
 // The reason.
 absl::StatusOr<std::string> FromProto(const v1::LockdownRequest& request);
 // The time to confirm in: a second to a day.
@@ -74,6 +78,7 @@ absl::StatusOr<absl::Time> FromProto(const google::protobuf::Timestamp& time);
 v1::Grant ToProto(const Grant& grant);
 v1::AuditEvent ToProto(const AuditEvent& event);
 v1::CheckAccessResponse ToProto(const AccessAnswer& answer);
+v1::ListDeniedResponse ToProto(const DeniedAnswer& answer);
 v1::LockdownState ToProto(const Lockdown& lockdown);
 v1::ArmedState ToProto(const Armed& armed);
 v1::Finding ToProto(const Finding& finding);

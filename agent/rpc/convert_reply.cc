@@ -122,6 +122,24 @@ v1::CheckAccessResponse ToProto(const AccessAnswer& answer) {
   return message;
 }
 
+v1::ListDeniedResponse ToProto(const DeniedAnswer& answer) {
+  v1::ListDeniedResponse message;
+  for (const DeniedSource& source : answer.sources) {
+    v1::DeniedSource& added = *message.add_sources();
+    added.set_source_address(source.source.ToString());
+    added.mutable_port()->set_number(source.port);
+    added.mutable_port()->set_protocol(source.protocol == Protocol::kTcp ? v1::TCP : v1::UDP);
+    added.set_packets(source.packets.packets);
+    added.set_bytes(source.packets.bytes);
+    *added.mutable_last_seen() = ToProto(source.last_seen);
+  }
+  message.set_total(static_cast<uint32_t>(answer.total));
+  message.set_let_through(!answer.enforced);
+  *message.mutable_remembered_for() = ToProto(kDeniedFor);
+  *message.mutable_now() = ToProto(answer.now);
+  return message;
+}
+
 v1::LockdownState ToProto(const Lockdown& lockdown) {
   v1::LockdownState message;
   *message.mutable_since() = ToProto(lockdown.since);

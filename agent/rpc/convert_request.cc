@@ -149,10 +149,10 @@ class Reader {
     }
   }
 
-  size_t PageSize(int32_t size) {
+  size_t PageSize(int32_t size, const char* field = "page_size") {
     if (size < 0 || size > static_cast<int32_t>(kMaxPageSize)) {
-      Refuse("page_size", absl::StrCat(size, " is not a page's size; use 1 to ", kMaxPageSize,
-                                       ", or 0 for ", kDefaultPageSize));
+      Refuse(field, absl::StrCat(size, " is not a page's size; use 1 to ", kMaxPageSize,
+                                 ", or 0 for ", kDefaultPageSize));
       return kDefaultPageSize;
     }
     return size == 0 ? kDefaultPageSize : static_cast<size_t>(size);
@@ -294,6 +294,11 @@ absl::StatusOr<AccessQuery> FromProto(const v1::CheckAccessRequest& request) {
   }
   query.port = reader.OnePort("port", request.port());
   return reader.Result(query);
+}
+
+absl::StatusOr<DeniedQuery> FromProto(const v1::ListDeniedRequest& request) {
+  Reader reader;
+  return reader.Result(DeniedQuery{.most = reader.PageSize(request.max_sources(), "max_sources")});
 }
 
 absl::StatusOr<std::string> FromProto(const v1::LockdownRequest& request) {

@@ -15,6 +15,7 @@ BioPtr ReadOnly(const std::string& text) {
 
 std::string ContentOf(BIO* bio) {
   char* data = nullptr;
+  // NOLINTNEXTLINE(google-runtime-int): OpenSSL's type
   const long size = BIO_get_mem_data(bio, &data);
   return size > 0 ? std::string(data, static_cast<size_t>(size)) : "";
 }

@@ -63,7 +63,7 @@ def read(posternctl, path, description=""):
         elif section != "Examples:" and (match := OPTION.fullmatch(line)):
             kind = (match[2] or "").split("=")[0]
             verb.options.append(Option(match[1].split(","), kind, match[3] or ""))
-        elif section not in ("Examples:", "Subcommands:") and verb.options and line.startswith(DEEP):
+        elif section != "Examples:" and verb.options and line.startswith(DEEP):
             verb.options[-1].help += " " + line.strip()
     return verb
 
@@ -216,13 +216,13 @@ def zsh(root):
                if option.names[-1] not in known]
         lines = [f"{pad}_arguments -C $everywhere \\", *own]
         if not verb.verbs:
-            lines += [f"{pad}  '1:grant:_posternctl_grants'" if verb.takes_grant else f"{pad}  && return"]
-            return lines
+            last = "'1:grant:_posternctl_grants'" if verb.takes_grant else "&& return"
+            return [*lines, f"{pad}  {last}"]
         lines += [f"{pad}  '(-)1: :->verb' '(-)*:: :->rest' && return",
                   f"{pad}case $state in",
                   f"{pad}  verb)",
                   f"{pad}    verbs=("]
-        lines += [f"{pad}      '{explain(below.path[-1])}:{quote(below.help)}'" for below in verb.verbs]
+        lines += [f"{pad}      '{below.path[-1]}:{quote(below.help)}'" for below in verb.verbs]
         lines += [f"{pad}    )",
                   f"{pad}    _describe -t commands command verbs",
                   f"{pad}    ;;",

@@ -66,6 +66,11 @@ class Applier {
     table_->constant_sets.insert_or_assign(o.name, o.elements);
     return absl::OkStatus();
   }
+  absl::Status operator()(const AddDeniedSet& o) {
+    if (!table_) return Refuse("no table");
+    table_->denied_sets.insert_or_assign(DeniedSetName(o.family, o.enforce), o.elements);
+    return absl::OkStatus();
+  }
   absl::Status operator()(const PutElement& o) {
     if (!table_ || !table_->sets.contains(o.set)) return Refuse("no such set");
     if (SetOf(o.key, o.set.admission) != o.set) return Refuse("the key is not of the set's type");
@@ -84,9 +89,12 @@ class Applier {
       const bool granted =
           std::any_of(table_->sets.begin(), table_->sets.end(),
                       [&](const auto& entry) { return entry.first.Name() == lookup->set; });
-      if (!granted && !table_->constant_sets.contains(lookup->set)) {
+      if (!granted && !table_->constant_sets.contains(lookup->set) &&
+          !table_->denied_sets.contains(lookup->set)) {
         return Refuse(absl::StrCat("no set ", lookup->set));
       }
+    } else if (const auto* update = std::get_if<UpdateSet>(&expression)) {
+      if (!table_->denied_sets.contains(update->set)) return Refuse("no set to update");
     } else if (const auto* count = std::get_if<Count>(&expression)) {
       if (!table_->counters.contains(count->counter)) return Refuse("no such counter");
     } else if (const auto* jump = std::get_if<Jump>(&expression)) {
@@ -179,6 +187,17 @@ absl::StatusOr<std::vector<Flow>> FakeFirewall::ReadOlderFlows() {
     for (const Bytes& key : table_->constant_sets[name]) flows.push_back(FlowOf(key));
   }
   return flows;
+}
+
+absl::StatusOr<std::vector<InstalledElement>> FakeFirewall::ReadDenied(bool enforce) {
+  std::vector<InstalledElement> denied;
+  if (!table_) return denied;
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    const auto set = table_->denied_sets.find(DeniedSetName(family, enforce));
+    if (set == table_->denied_sets.end()) continue;
+    denied.insert(denied.end(), set->second.begin(), set->second.end());
+  }
+  return denied;
 }
 
 absl::StatusOr<Counter> FakeFirewall::ReadCounter(absl::string_view name) {

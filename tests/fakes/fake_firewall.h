@@ -31,6 +31,7 @@ struct FakeTable {
   std::map<std::string, Counter, std::less<>> counters;
   std::map<SetId, std::map<AccessKey, FakeElement>> sets;
   std::map<std::string, std::vector<Bytes>> constant_sets;
+  std::map<std::string, std::vector<InstalledElement>> denied_sets;
 };
 
 // One thread. `clock` is borrowed. Outlives the Gatekeeper that uses it, as the
@@ -47,6 +48,7 @@ class FakeFirewall final : public Firewall {
   absl::StatusOr<std::optional<InstalledElement>> ReadElement(const SetId& set,
                                                               const AccessKey& key) override;
   absl::StatusOr<std::vector<Flow>> ReadOlderFlows() override;
+  absl::StatusOr<std::vector<InstalledElement>> ReadDenied(bool enforce) override;
   absl::StatusOr<Counter> ReadCounter(absl::string_view name) override;
 
   // While this is an error, Commit answers it and changes nothing.

@@ -11,6 +11,7 @@
 #include "cli/csv.h"
 #include "cli/describe.h"
 #include "cli/output.h"
+#include "cli/self.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace postern {
@@ -84,6 +85,15 @@ void CheckReply(uint8_t selector, absl::string_view bytes) {
       Check<v1::CheckAccessResponse>(bytes, [&](const v1::CheckAccessResponse& check) {
         return DescribeCheck(check, reader);
       });
+      break;
+    case 4:
+      Check<v1::ListDeniedResponse>(bytes, [&](const v1::ListDeniedResponse& denied) {
+        return DescribeDenied(denied, reader);
+      });
+      break;
+    case 5:
+      Check<v1::SelfReport>(
+          bytes, [&](const v1::SelfReport& report) { return DescribeSelf(report, reader); });
       break;
     default:
       Check<v1::AuditEvent>(bytes, [&](const v1::AuditEvent& event) {

@@ -24,10 +24,16 @@
 namespace postern {
 namespace {
 
-constexpr nft::Capabilities kNewKernel = {
-    .destroys_elements = true, .updates_in_place = true, .protects_tables = true};
-constexpr nft::Capabilities kMiddleKernel = {
-    .destroys_elements = true, .updates_in_place = false, .protects_tables = false};
+constexpr nft::Capabilities kNewKernel = {.destroys_elements = true,
+                                          .updates_in_place = true,
+                                          .protects_tables = true,
+                                          .limits_rates = true,
+                                          .logs_packets = true};
+constexpr nft::Capabilities kMiddleKernel = {.destroys_elements = true,
+                                             .updates_in_place = false,
+                                             .protects_tables = false,
+                                             .limits_rates = true,
+                                             .logs_packets = false};
 constexpr nft::Capabilities kOldKernel = {};
 
 constexpr uint32_t kFirstSequence = 100;
@@ -136,7 +142,22 @@ std::vector<GoldenCase> Cases() {
       .expressions = {Mask{0, {255, 255, 255, 0}}, Compare{0, true, {6}},
                       Compare{0, false, {0, 22}}, Lookup{"keep4_32", 0, false},
                       Lookup{"cut6_64", 0, true}, SetCutLabel{}, Count{"dropped"}, Jump{"admit"}}};
+  const AddDeniedSet denied4 = {
+      Family::kIpv4,
+      true,
+      {{Key("203.0.113.7", 22), absl::Minutes(59), {.packets = 3, .bytes = 180}},
+       // What no clock should make of it.
+       {Key("203.0.113.8", 22, Protocol::kUdp), absl::Hours(2), {}}}};
+  const AddDeniedSet observed6 = {
+      Family::kIpv6, false, {{Key("2001:db8::7", 3389), absl::ZeroDuration(), {}}}};
+  const Rule newcomer = {.chain = "newcomer4",
+                         .expressions = {Limit{2, absl::Seconds(1), 200}, UpdateSet{"denied4", 1},
+                                         Limit{12, absl::Minutes(1), 12}, SendToLog{22338}}};
   return {
+      {"denied_new_kernel", kNewKernel, {denied4, observed6, AddRule{newcomer}}},
+      // A kernel without the one remembers all the same, and one without either.
+      {"denied_without_log", kMiddleKernel, {AddRule{newcomer}}},
+      {"denied_without_limit", kOldKernel, {AddRule{newcomer}}},
       {"table_and_chains",
        kNewKernel,
        {ReplaceTable{}, AddCounter{"dropped"}, AddChain{"admit", std::nullopt},

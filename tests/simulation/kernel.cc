@@ -91,6 +91,11 @@ absl::StatusOr<std::vector<Flow>> SimulatedKernel::ReadOlderFlows() {
   return table_.ReadOlderFlows();
 }
 
+absl::StatusOr<std::vector<InstalledElement>> SimulatedKernel::ReadDenied(bool enforce) {
+  POSTERN_RETURN_IF_ERROR(CheckReading());
+  return table_.ReadDenied(enforce);
+}
+
 absl::StatusOr<Counter> SimulatedKernel::ReadCounter(absl::string_view name) {
   POSTERN_RETURN_IF_ERROR(CheckReading());
   return table_.ReadCounter(name);

@@ -30,6 +30,7 @@ class SimulatedKernel final : public Firewall {
   absl::StatusOr<std::optional<InstalledElement>> ReadElement(const SetId& set,
                                                               const AccessKey& key) override;
   absl::StatusOr<std::vector<Flow>> ReadOlderFlows() override;
+  absl::StatusOr<std::vector<InstalledElement>> ReadDenied(bool enforce) override;
   absl::StatusOr<Counter> ReadCounter(absl::string_view name) override;
 
   // Refuses every transaction, and fails every reading.

@@ -10,7 +10,9 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
+#include "agent/firewall/builder.h"
 #include "agent/firewall/nft/batch.h"
+#include "agent/firewall/nft/expressions.h"
 #include "agent/firewall/nft/nftnl_ptr.h"
 #include "agent/firewall/nft/read.h"
 #include "agent/firewall/nft/requests.h"
@@ -21,6 +23,7 @@ namespace postern::nft {
 namespace {
 
 constexpr char kSet[] = "s";
+constexpr char kChain[] = "c";
 constexpr size_t kRoom = 512;
 constexpr uint64_t kFirstMilliseconds = 3'600'000;
 constexpr uint64_t kSecondMilliseconds = 2 * kFirstMilliseconds;
@@ -50,6 +53,8 @@ class Prober {
         MustCommit("remove the table of a trial", [this] { PutTable(NFT_MSG_DELTABLE); }));
     if (!found.ok()) return found;
     POSTERN_ASSIGN_OR_RETURN(found->protects_tables, TryProtection());
+    POSTERN_ASSIGN_OR_RETURN(found->limits_rates, TryExpression(Limit{1, absl::Seconds(1), 1}));
+    POSTERN_ASSIGN_OR_RETURN(found->logs_packets, TryExpression(SendToLog{kDeniedLogGroup}));
     return found;
   }
 
@@ -84,6 +89,17 @@ class Prober {
     return !refused.has_value();
   }
 
+  // The same, with a rule of one expression.
+  absl::StatusOr<bool> TryExpression(const Expression& expression) {
+    POSTERN_ASSIGN_OR_RETURN(const std::optional<KernelError> refused, Commit([&] {
+                               PutTable(NFT_MSG_NEWTABLE);
+                               PutChain();
+                               PutRule(expression);
+                               PutTable(NFT_MSG_DELTABLE);
+                             }));
+    return !refused.has_value();
+  }
+
   absl::StatusOr<std::optional<KernelError>> Commit(absl::FunctionRef<void()> fill) {
     batch_.Begin(socket_.next_sequence());
     fill();
@@ -106,6 +122,23 @@ class Prober {
     if (flags != 0) nftnl_table_set_u32(table.get(), NFTNL_TABLE_FLAGS, flags);
     nftnl_table_nlmsg_build_payload(
         batch_.Add(type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0, 0, kRoom), table.get());
+  }
+
+  void PutChain() {
+    const auto chain = Own<ChainPtr>(nftnl_chain_alloc());
+    nftnl_chain_set_str(chain.get(), NFTNL_CHAIN_TABLE, table_.c_str());
+    nftnl_chain_set_str(chain.get(), NFTNL_CHAIN_NAME, kChain);
+    nftnl_chain_nlmsg_build_payload(batch_.Add(NFT_MSG_NEWCHAIN, NLM_F_CREATE, 0, kRoom),
+                                    chain.get());
+  }
+
+  void PutRule(const Expression& expression) {
+    const auto rule = Own<RulePtr>(nftnl_rule_alloc());
+    nftnl_rule_set_str(rule.get(), NFTNL_RULE_TABLE, table_.c_str());
+    nftnl_rule_set_str(rule.get(), NFTNL_RULE_CHAIN, kChain);
+    AppendExpression(expression, rule.get());
+    nftnl_rule_nlmsg_build_payload(
+        batch_.Add(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, 0, kRoom), rule.get());
   }
 
   SetPtr NewSet() {

@@ -19,6 +19,10 @@ struct Capabilities {
   // A table can belong to one socket and outlive it (flags owner and persist,
   // Linux 6.9): other programs can neither change nor flush it.
   bool protects_tables = false;
+  // A rule can hold a rate limit (module nft_limit), and send packets to a group
+  // (nft_log and nfnetlink_log).
+  bool limits_rates = false;
+  bool logs_packets = false;
 
   friend bool operator==(const Capabilities&, const Capabilities&) = default;
 };

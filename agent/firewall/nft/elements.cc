@@ -23,6 +23,8 @@ constexpr size_t kMaxListBytes = 60'000;
 // transaction.
 constexpr uint64_t kBriefMilliseconds = 60'000;
 
+constexpr char kCounter[] = "counter";
+
 constexpr size_t AttributeSize(size_t payload) { return MNL_ATTR_HDRLEN + MNL_ALIGN(payload); }
 
 // An element in a message: the key, and the two timeouts where it is added.
@@ -30,6 +32,10 @@ constexpr size_t ElementSize(size_t key, bool timed) {
   return MNL_ATTR_HDRLEN + MNL_ATTR_HDRLEN + AttributeSize(key) +
          (timed ? 2 * AttributeSize(sizeof(uint64_t)) : 0);
 }
+
+// A counter as an element holds it.
+constexpr size_t kCounterSize = MNL_ATTR_HDRLEN + AttributeSize(sizeof kCounter) + MNL_ATTR_HDRLEN +
+                                2 * AttributeSize(sizeof(uint64_t));
 
 // What a message says about its set.
 size_t SetNameRoom(const std::string& set) {
@@ -57,6 +63,30 @@ void PutOne(nlmsghdr* message, const Bytes& key, std::optional<uint64_t> timeout
     mnl_attr_put_u64(message, NFTA_SET_ELEM_TIMEOUT, htobe64(*timeout));
     mnl_attr_put_u64(message, NFTA_SET_ELEM_EXPIRATION, htobe64(*timeout));
   }
+  mnl_attr_nest_end(message, element);
+}
+
+// A refused source: its timeout is its set's, and its end and its counts are those
+// that it had.
+void PutDenied(nlmsghdr* message, const InstalledElement& denied) {
+  const absl::Duration left =
+      std::clamp(denied.remaining, absl::Milliseconds(1), absl::Duration(kDeniedFor));
+  const Bytes key = ElementKey(denied.key);
+  nlattr* element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
+  nlattr* nested_key = mnl_attr_nest_start(message, NFTA_SET_ELEM_KEY);
+  mnl_attr_put(message, NFTA_DATA_VALUE, key.size(), key.data());
+  mnl_attr_nest_end(message, nested_key);
+  mnl_attr_put_u64(message, NFTA_SET_ELEM_TIMEOUT,
+                   htobe64(static_cast<uint64_t>(absl::ToInt64Milliseconds(kDeniedFor))));
+  mnl_attr_put_u64(message, NFTA_SET_ELEM_EXPIRATION,
+                   htobe64(static_cast<uint64_t>(absl::ToInt64Milliseconds(left))));
+  nlattr* expression = mnl_attr_nest_start(message, NFTA_SET_ELEM_EXPR);
+  mnl_attr_put_strz(message, NFTA_EXPR_NAME, kCounter);
+  nlattr* data = mnl_attr_nest_start(message, NFTA_EXPR_DATA);
+  mnl_attr_put_u64(message, NFTA_COUNTER_BYTES, htobe64(denied.counter.bytes));
+  mnl_attr_put_u64(message, NFTA_COUNTER_PACKETS, htobe64(denied.counter.packets));
+  mnl_attr_nest_end(message, data);
+  mnl_attr_nest_end(message, expression);
   mnl_attr_nest_end(message, element);
 }
 
@@ -163,6 +193,22 @@ void AppendConstantElements(const AddConstantSet& set, size_t operation, Batch& 
         StartMessage(NFT_MSG_NEWSETELEM, set.name, operation, now.size() * size, batch);
     nlattr* list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
     for (const Bytes& key : now) PutOne(message, key, std::nullopt);
+    mnl_attr_nest_end(message, list);
+    left.remove_prefix(now.size());
+  }
+}
+
+void AppendDeniedElements(const AddDeniedSet& set, size_t operation, Batch& batch) {
+  const std::string name = DeniedSetName(set.family, set.enforce);
+  const size_t key = static_cast<size_t>(AddressBits(set.family)) / 8 + 8;
+  const size_t size = ElementSize(key, true) + kCounterSize;
+  const size_t per_message = kMaxListBytes / size;
+  absl::Span<const InstalledElement> left = set.elements;
+  while (!left.empty()) {
+    const auto now = left.subspan(0, std::min(left.size(), per_message));
+    nlmsghdr* message = StartMessage(NFT_MSG_NEWSETELEM, name, operation, now.size() * size, batch);
+    nlattr* list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+    for (const InstalledElement& element : now) PutDenied(message, element);
     mnl_attr_nest_end(message, list);
     left.remove_prefix(now.size());
   }

@@ -108,7 +108,9 @@ class Writer {
     size_t count = 0;
     for (const Expression& expression : add.rule.expressions) {
       if (!Fits(expression)) return Refuse(*operation_, "a name or a value in it is too long");
-      count += KernelExpressions(expression);
+      const size_t more = KernelExpressions(expression, capabilities_);
+      if (more == 0) continue;
+      count += more;
       if (count > kMaxExpressions) break;
       AppendExpression(expression, rule.get());
     }
@@ -133,17 +135,20 @@ class Writer {
   }
 
   absl::Status operator()(const AddSet& add) {
-    const bool ipv4 = add.id.family == Family::kIpv4;
-    const uint32_t address = ipv4 ? kTypeIpv4 : kTypeIpv6;
-    const SetPtr set = NewSet(add.id.Name());
+    const SetPtr set = NewAccessSet(add.id.Name(), add.id.family);
     nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, NFT_SET_TIMEOUT);
-    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE,
-                      ((address << kTypeBits | kTypeProtocol) << kTypeBits) | kTypePort);
-    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_LEN, ipv4 ? 12 : 24);
-    // Each new element gets its own copy. Not `last` beside it: nft(8) before 1.0.8,
-    // Debian 12's among them, crashes on any listing that meets one.
-    nftnl_set_add_expr(set.get(), NewExpression("counter").release());
     PutSet(set.get());
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const AddDeniedSet& add) {
+    const SetPtr set = NewAccessSet(DeniedSetName(add.family, add.enforce), add.family);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, NFT_SET_TIMEOUT | NFT_SET_EVAL);
+    nftnl_set_set_u64(set.get(), NFTNL_SET_TIMEOUT,
+                      static_cast<uint64_t>(absl::ToInt64Milliseconds(kDeniedFor)));
+    nftnl_set_set_u32(set.get(), NFTNL_SET_DESC_SIZE, kMaxDenied);
+    PutSet(set.get());
+    AppendDeniedElements(add, index_, batch_);
     return absl::OkStatus();
   }
 
@@ -213,6 +218,20 @@ class Writer {
     // The kernel asks for a number, to refer to the set within the transaction;
     // we refer by name.
     nftnl_set_set_u32(set.get(), NFTNL_SET_ID, ++last_set_);
+    return set;
+  }
+
+  // Of keys that are an address, a protocol and a port.
+  SetPtr NewAccessSet(const std::string& name, Family family) {
+    const bool ipv4 = family == Family::kIpv4;
+    const uint32_t address = ipv4 ? kTypeIpv4 : kTypeIpv6;
+    SetPtr set = NewSet(name);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE,
+                      ((address << kTypeBits | kTypeProtocol) << kTypeBits) | kTypePort);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_LEN, ipv4 ? 12 : 24);
+    // Each new element gets its own copy. Not `last` beside it: nft(8) before 1.0.8,
+    // Debian 12's among them, crashes on any listing that meets one.
+    nftnl_set_add_expr(set.get(), NewExpression("counter").release());
     return set;
   }
 

@@ -131,6 +131,30 @@ ExpressionPtr Make(const Lookup& lookup) {
   return made;
 }
 
+ExpressionPtr Make(const UpdateSet& update) {
+  ExpressionPtr made = NewExpression("dynset");
+  nftnl_expr_set_u32(made.get(), NFTNL_EXPR_DYNSET_SREG_KEY, Register(update.at));
+  nftnl_expr_set_u32(made.get(), NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+  nftnl_expr_set_str(made.get(), NFTNL_EXPR_DYNSET_SET_NAME, update.set.c_str());
+  return made;
+}
+
+ExpressionPtr Make(const Limit& limit) {
+  ExpressionPtr made = NewExpression("limit");
+  nftnl_expr_set_u64(made.get(), NFTNL_EXPR_LIMIT_RATE, limit.packets);
+  nftnl_expr_set_u64(made.get(), NFTNL_EXPR_LIMIT_UNIT,
+                     static_cast<uint64_t>(absl::ToInt64Seconds(limit.period)));
+  nftnl_expr_set_u32(made.get(), NFTNL_EXPR_LIMIT_BURST, limit.burst);
+  nftnl_expr_set_u32(made.get(), NFTNL_EXPR_LIMIT_TYPE, NFT_LIMIT_PKTS);
+  return made;
+}
+
+ExpressionPtr Make(const SendToLog& log) {
+  ExpressionPtr made = NewExpression("log");
+  nftnl_expr_set_u16(made.get(), NFTNL_EXPR_LOG_GROUP, log.group);
+  return made;
+}
+
 ExpressionPtr Make(const SetCutLabel&) {
   ExpressionPtr made = NewExpression("ct");
   nftnl_expr_set_u32(made.get(), NFTNL_EXPR_CT_KEY, NFT_CT_LABELS);
@@ -171,6 +195,9 @@ bool Fits(const Expression& expression) {
     return compare->value.size() <= kMaxValue;
   }
   if (const auto* lookup = std::get_if<Lookup>(&expression)) return lookup->set.size() <= kMaxName;
+  if (const auto* update = std::get_if<UpdateSet>(&expression)) {
+    return update->set.size() <= kMaxName;
+  }
   if (const auto* count = std::get_if<Count>(&expression)) {
     return count->counter.size() <= kMaxName;
   }
@@ -179,7 +206,11 @@ bool Fits(const Expression& expression) {
   return true;
 }
 
-size_t KernelExpressions(const Expression& expression) {
+size_t KernelExpressions(const Expression& expression, const Capabilities& capabilities) {
+  if (std::holds_alternative<Limit>(expression)) return capabilities.limits_rates ? 1 : 0;
+  if (std::holds_alternative<SendToLog>(expression)) {
+    return capabilities.limits_rates && capabilities.logs_packets ? 1 : 0;
+  }
   return std::holds_alternative<SetCutLabel>(expression) ? 2 : 1;
 }
 

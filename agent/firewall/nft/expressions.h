@@ -5,6 +5,7 @@
 
 #include <cstddef>
 
+#include "agent/firewall/nft/capabilities.h"
 #include "agent/firewall/nft/nftnl_ptr.h"
 #include "agent/firewall/ruleset.h"
 
@@ -21,8 +22,9 @@ void AppendExpression(const Expression& expression, nftnl_rule* rule);
 // which does not check).
 bool Fits(const Expression& expression);
 
-// How many of the kernel's expressions AppendExpression adds.
-size_t KernelExpressions(const Expression& expression);
+// How many of the kernel's expressions AppendExpression adds; 0 for one that this
+// kernel has not, and that a rule can do without.
+size_t KernelExpressions(const Expression& expression, const Capabilities& capabilities);
 
 }  // namespace postern::nft
 

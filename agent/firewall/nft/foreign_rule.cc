@@ -89,7 +89,7 @@ class RuleReader {
 
   // NFT_REG_1 to NFT_REG_4 are four of the small ones each.
   static size_t IndexOf(uint32_t reg) {
-    if (reg >= NFT_REG_1 && reg <= NFT_REG_4) return (reg - NFT_REG_1) * 4;
+    if (reg >= NFT_REG_1 && reg <= NFT_REG_4) return size_t{reg - NFT_REG_1} * 4;
     if (reg >= NFT_REG32_00 && reg <= NFT_REG32_15) return reg - NFT_REG32_00;
     return 0;
   }

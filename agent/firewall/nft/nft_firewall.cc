@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <variant>
@@ -198,10 +199,14 @@ absl::StatusOr<std::vector<SetId>> NftFirewall::ReadSets() {
 }
 
 absl::StatusOr<std::vector<InstalledElement>> NftFirewall::ReadElements(const SetId& set) {
+  return ReadNamedSet(set.Name(), set);
+}
+
+absl::StatusOr<std::vector<InstalledElement>> NftFirewall::ReadNamedSet(const std::string& name,
+                                                                        const SetId& keys) {
   std::vector<InstalledElement> elements;
   // The kernel may show an element twice when its hash table grows meanwhile.
   absl::flat_hash_set<AccessKey> seen;
-  const std::string name = set.Name();
   POSTERN_ASSIGN_OR_RETURN(const int error,
                            socket_->Read(
                                Request::ListElements(name).message(),
@@ -212,7 +217,7 @@ absl::StatusOr<std::vector<InstalledElement>> NftFirewall::ReadElements(const Se
                                [&](const nlmsghdr& message) {
                                  nft::ForEachElement(message, [&](const RawElement& raw) {
                                    const std::optional<InstalledElement> element =
-                                       nft::ParseElement(raw, set);
+                                       nft::ParseElement(raw, keys);
                                    if (element.has_value() && seen.insert(element->key).second) {
                                      elements.push_back(*element);
                                    }
@@ -260,6 +265,21 @@ absl::Status NftFirewall::ReadFlows(const char* set, std::vector<Flow>& flows) {
                                }));
   if (error == 0 || error == ENOENT) return absl::OkStatus();
   return KernelStatus(error, absl::StrCat("read set ", set));
+}
+
+absl::StatusOr<std::vector<InstalledElement>> NftFirewall::ReadDenied(bool enforce) {
+  std::vector<InstalledElement> denied;
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    // As if each were granted by its address alone.
+    const SetId keys = {.family = family,
+                        .prefix_length = static_cast<uint8_t>(AddressBits(family))};
+    absl::StatusOr<std::vector<InstalledElement>> elements =
+        ReadNamedSet(DeniedSetName(family, enforce), keys);
+    if (absl::IsNotFound(elements.status())) continue;
+    POSTERN_RETURN_IF_ERROR(elements.status());
+    std::move(elements->begin(), elements->end(), std::back_inserter(denied));
+  }
+  return denied;
 }
 
 absl::StatusOr<Counter> NftFirewall::ReadCounter(absl::string_view name) {

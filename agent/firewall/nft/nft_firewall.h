@@ -51,6 +51,7 @@ class NftFirewall final : public Firewall {
   absl::StatusOr<std::optional<InstalledElement>> ReadElement(const SetId& set,
                                                               const AccessKey& key) override;
   absl::StatusOr<std::vector<Flow>> ReadOlderFlows() override;
+  absl::StatusOr<std::vector<InstalledElement>> ReadDenied(bool enforce) override;
   absl::StatusOr<Counter> ReadCounter(absl::string_view name) override;
 
  private:
@@ -64,6 +65,9 @@ class NftFirewall final : public Firewall {
   // Sends the ends that `transaction` put once more, a few at a time.
   void SendEndsAgain(const Transaction& transaction);
   absl::Status Explain(const Transaction& transaction, const nft::KernelError& error) const;
+  // The elements of the set of this name, whose keys are those of `keys`.
+  absl::StatusOr<std::vector<InstalledElement>> ReadNamedSet(const std::string& name,
+                                                             const SetId& keys);
   // Appends the flows of one set; a set that does not exist has none.
   absl::Status ReadFlows(const char* set, std::vector<Flow>& flows);
 

@@ -75,6 +75,19 @@ std::string InWords(const nlmsghdr& message) {
   }
 }
 
+// Elements of the sets of refused sources are no part of what the gate admits.
+bool IsAboutDenied(const nlmsghdr& message) {
+  const auto type = NFNL_MSG_TYPE(message.nlmsg_type);
+  if (type != NFT_MSG_NEWSETELEM && type != NFT_MSG_DELSETELEM) return false;
+  const absl::string_view set = Text(message, NFTA_SET_ELEM_LIST_SET);
+  for (const bool enforce : {true, false}) {
+    for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+      if (set == DeniedSetName(family, enforce)) return true;
+    }
+  }
+  return false;
+}
+
 // "nft (pid 4711)"; empty where the kernel does not tell.
 std::string ProcessOf(const nlmsghdr& generation) {
   std::string process = Name(generation, NFTA_GEN_PROC_NAME);
@@ -111,6 +124,7 @@ void Notifications::TakeMessage(const nlmsghdr& message) {
   }
   const auto* header = static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(&message));
   if (header->nfgen_family != NFPROTO_INET || Text(message, kTableAttribute) != kTableName) return;
+  if (IsAboutDenied(message)) return;
   awaits_name_ = true;
   if (NFNL_MSG_TYPE(message.nlmsg_type) == NFT_MSG_DELTABLE) {
     // Everything in it was announced as deleted before, which says no more.

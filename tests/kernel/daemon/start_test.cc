@@ -169,6 +169,19 @@ TEST_F(StartTest, TheGateIsClosedBeforeAnybodyIsServed) {
   EXPECT_FALSE(host_->Admits(kStranger, 22));
 }
 
+TEST_F(StartTest, ASourceThatIsRefusedIsALineInTheLogAndToBeAskedFor) {
+  Start();
+  ASSERT_FALSE(host_->Admits(kFriend, 22));
+  EXPECT_OK(host_->AwaitLog(
+      absl::StrCat("denied: ", kFriend, " knocked on 22/udp and no grant covers it")));
+  v1::ListDeniedResponse denied;
+  grpc::ClientContext context;
+  ASSERT_TRUE(host_->Remote()->ListDenied(&context, {}, &denied).ok());
+  ASSERT_EQ(denied.sources_size(), 1);
+  EXPECT_EQ(denied.sources(0).source_address(), kFriend);
+  EXPECT_EQ(denied.sources(0).packets(), 1U);
+}
+
 TEST_F(StartTest, GrantsOverTlsAndOverTheLocalSocketOpenTheGate) {
   Start();
   const Answer remote = Create(*host_->Remote(), NewGrant(kFriend, absl::Minutes(1)));

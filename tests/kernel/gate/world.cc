@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -255,6 +256,29 @@ bool GateWorld::UdpPasses(const Namespace& from, absl::string_view to, uint16_t 
   EXPECT_EQ(sendto(sender.get(), data.data(), data.size(), 0, at.get(), at.length),
             static_cast<ssize_t>(data.size()));
   return Ready(receiver.get(), POLLIN, patience);
+}
+
+void GateWorld::SendFrom(const Fd& fd, absl::string_view source, absl::string_view to,
+                         uint16_t port) {
+  const SocketAddress at = At(to, port);
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(in_pktinfo))] = {};
+  char data[] = "x";
+  iovec part = {.iov_base = data, .iov_len = 1};
+  msghdr message = {};
+  message.msg_name = const_cast<sockaddr*>(at.get());
+  message.msg_namelen = at.length;
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = IPPROTO_IP;
+  header->cmsg_type = IP_PKTINFO;
+  header->cmsg_len = CMSG_LEN(sizeof(in_pktinfo));
+  in_pktinfo from = {};
+  std::memcpy(&from.ipi_spec_dst, A(source).bytes.data(), sizeof from.ipi_spec_dst);
+  std::memcpy(CMSG_DATA(header), &from, sizeof from);
+  EXPECT_EQ(sendmsg(fd.get(), &message, 0), 1) << source;
 }
 
 Session GateWorld::Open(const Namespace& from, absl::string_view to, uint16_t port) {

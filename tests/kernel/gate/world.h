@@ -104,6 +104,10 @@ class GateWorld : public ::testing::Test {
   // Sends a datagram of `size` bytes to a receiver of the host.
   bool UdpPasses(const Namespace& from, absl::string_view to, uint16_t port, size_t size = 8,
                  absl::Duration patience = kPatience);
+  // Sends a datagram as `source`, an IPv4 address of the namespace that the
+  // calling thread is in.
+  static void SendFrom(const Fd& fd, absl::string_view source, absl::string_view to,
+                       uint16_t port);
   // A connection with the host's end accepted.
   Session Open(const Namespace& from, absl::string_view to, uint16_t port);
   // Whether a byte that one end sends reaches the other.

@@ -30,6 +30,9 @@ class Timeless final : public Firewall {
     return firewall_.ReadElement(set, key);
   }
   absl::StatusOr<std::vector<Flow>> ReadOlderFlows() override { return firewall_.ReadOlderFlows(); }
+  absl::StatusOr<std::vector<InstalledElement>> ReadDenied(bool enforce) override {
+    return firewall_.ReadDenied(enforce);
+  }
   absl::StatusOr<Counter> ReadCounter(absl::string_view name) override {
     return firewall_.ReadCounter(name);
   }

@@ -86,6 +86,10 @@ class Fake final : public FakeAgent, public v1::AgentService::Service {
                         v1::DiagnoseResponse* reply) override {
     return Answer("Diagnose", *request, answers_.diagnosis, reply);
   }
+  grpc::Status ListDenied(grpc::ServerContext* /*context*/, const v1::ListDeniedRequest* request,
+                          v1::ListDeniedResponse* reply) override {
+    return Answer("ListDenied", *request, answers_.denied, reply);
+  }
   grpc::Status GetStatus(grpc::ServerContext* /*context*/, const v1::GetStatusRequest* request,
                          v1::GetStatusResponse* reply) override {
     return Answer("GetStatus", *request, answers_.status, reply);

@@ -29,6 +29,7 @@ struct Answers {
   v1::GetStatusResponse status;
   v1::CheckAccessResponse check;
   v1::DiagnoseResponse diagnosis;
+  v1::ListDeniedResponse denied;
   v1::LockdownResponse lockdown;
   v1::ArmResponse arm;
   v1::ConfirmResponse confirm;

@@ -17,7 +17,7 @@ using ::testing::UnorderedElementsAre;
 
 class ProgrammerTest : public ::testing::Test {
  protected:
-  void SetUp() override { ASSERT_TRUE(programmer_.Rebuild(gate_, {}, Time()).ok()); }
+  void SetUp() override { ASSERT_TRUE(programmer_.Rebuild(gate_, {}, {}, Time()).ok()); }
   BootTime Time() { return clock_.Read().boot; }
   void Put(int id, absl::string_view source, absl::Duration lasts) {
     Grant grant;
@@ -95,7 +95,7 @@ TEST_F(ProgrammerTest, ARebuildInstallsWhatTheLedgerHoldsAndNoMore) {
   Put(2, "203.0.113.8", absl::Minutes(2));
   clock_.Advance(absl::Minutes(1));
   firewall_.DeleteTable();
-  ASSERT_TRUE(programmer_.Rebuild(gate_, {}, Time()).ok());
+  ASSERT_TRUE(programmer_.Rebuild(gate_, {}, {}, Time()).ok());
   EXPECT_EQ(programmer_.element_count(), 1U);
   EXPECT_FALSE(firewall_.Admits(A("203.0.113.7"), Protocol::kTcp, 22));
   EXPECT_TRUE(firewall_.Admits(A("203.0.113.8"), Protocol::kTcp, 22));

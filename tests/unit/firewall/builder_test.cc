@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
 #include "tests/support/grants.h"
 
 namespace postern {
@@ -14,6 +15,7 @@ namespace {
 using ::testing::Contains;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::UnorderedElementsAre;
 
 GateOptions Options() {
   return {.enforce = true,
@@ -78,6 +80,9 @@ TEST(BuilderTest, JumpsLeadToChainsAndLookupsToSets) {
   std::vector<std::string> sets;
   for (const AddSet& add : All<AddSet>(table)) sets.push_back(add.id.Name());
   for (const AddConstantSet& add : All<AddConstantSet>(table)) sets.push_back(add.name);
+  for (const AddDeniedSet& add : All<AddDeniedSet>(table)) {
+    sets.push_back(DeniedSetName(add.family, add.enforce));
+  }
   for (const AddRule& add : All<AddRule>(table)) {
     EXPECT_THAT(chains, Contains(add.rule.chain));
     for (const Expression& expression : add.rule.expressions) {
@@ -87,7 +92,53 @@ TEST(BuilderTest, JumpsLeadToChainsAndLookupsToSets) {
       if (const auto* in = std::get_if<Lookup>(&expression)) {
         EXPECT_THAT(sets, Contains(in->set));
       }
+      if (const auto* into = std::get_if<UpdateSet>(&expression)) {
+        EXPECT_THAT(sets, Contains(into->set));
+      }
     }
+  }
+}
+
+// A rule ends where a set takes no more, or a limit is reached.
+TEST(BuilderTest, NothingThatMayEndARuleStandsBeforeADrop) {
+  for (const AddRule& add : All<AddRule>(BuildTable(Options(), {Keep(32)}, {}))) {
+    const auto& expressions = add.rule.expressions;
+    const bool closes = std::any_of(expressions.begin(), expressions.end(), [](const auto& each) {
+      return std::holds_alternative<Drop>(each) || std::holds_alternative<Goto>(each);
+    });
+    const bool may_end = std::any_of(expressions.begin(), expressions.end(), [](const auto& each) {
+      return std::holds_alternative<UpdateSet>(each) || std::holds_alternative<Limit>(each) ||
+             std::holds_alternative<SendToLog>(each);
+    });
+    EXPECT_FALSE(closes && may_end) << add.rule.chain;
+  }
+}
+
+TEST(BuilderTest, EveryWayOfARefusedPacketEndsInADrop) {
+  const Transaction table = BuildTable(Options(), {Keep(32)}, {});
+  for (const char* family : {"4", "6"}) {
+    for (const char* chain : {"refuse", "newcomer"}) {
+      const std::vector<Rule> rules = RulesOf(table, absl::StrCat(chain, family));
+      ASSERT_FALSE(rules.empty());
+      EXPECT_EQ(rules.back().expressions,
+                (std::vector<Expression>{Count{kDroppedCounter}, Drop{}}));
+    }
+    const std::vector<Rule> admit = RulesOf(table, absl::StrCat("admit", family));
+    ASSERT_FALSE(admit.empty());
+    EXPECT_EQ(admit.back().expressions,
+              (std::vector<Expression>{Goto{absl::StrCat("refuse", family)}}));
+  }
+}
+
+TEST(BuilderTest, RefusedSourcesBeginInTheSetOfTheirFamilyAndMode) {
+  GateOptions options = Options();
+  const InstalledElement four = {Key("203.0.113.7", 22), absl::Minutes(5), {.packets = 2}};
+  const InstalledElement six = {Key("2001:db8:9::7", 22), absl::Minutes(5), {.packets = 3}};
+  for (const bool enforce : {true, false}) {
+    options.enforce = enforce;
+    EXPECT_THAT(All<AddDeniedSet>(BuildTable(options, {}, {}, {six, four})),
+                UnorderedElementsAre(AddDeniedSet{Family::kIpv4, enforce, {four}},
+                                     AddDeniedSet{Family::kIpv6, enforce, {six}}));
   }
 }
 

@@ -173,6 +173,29 @@ TEST_F(ServerTest, AViewerCanHaveTheHostDiagnosed) {
   EXPECT_NE(response.findings(0).remedy(), "");
 }
 
+TEST_F(ServerTest, AViewerCanAskWhoWasDenied) {
+  agent_.Knock("203.0.113.7", absl::Minutes(5));
+  agent_.Knock("203.0.113.8", absl::Minutes(4));
+  const auto stub = agent_.RemoteStub(absl::StrCat("URI:", kViewerSan));
+  v1::ListDeniedRequest request;
+  request.set_max_sources(1);
+  v1::ListDeniedResponse response;
+  ASSERT_TRUE(stub->ListDenied(NewContext().get(), request, &response).ok());
+  EXPECT_EQ(response.total(), 2U);
+  EXPECT_FALSE(response.let_through());
+  EXPECT_EQ(response.remembered_for().seconds(), 3600);
+  ASSERT_EQ(response.sources_size(), 1);
+  EXPECT_EQ(response.sources(0).source_address(), "203.0.113.8");
+  EXPECT_EQ(response.sources(0).port().number(), 22U);
+  EXPECT_EQ(response.sources(0).port().protocol(), v1::TCP);
+  EXPECT_EQ(response.sources(0).packets(), 3U);
+  EXPECT_EQ(response.now().seconds() - response.sources(0).last_seen().seconds(), 240);
+
+  request.set_max_sources(1001);
+  EXPECT_EQ(stub->ListDenied(NewContext().get(), request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 // ---- Refusals
 
 TEST_F(ServerTest, AllThatIsWrongIsToldAtOnce) {

@@ -183,6 +183,15 @@ void TestAgent::MakeGrants(int count, const std::string& justification) {
   });
 }
 
+void TestAgent::Knock(absl::string_view source, absl::Duration ago) {
+  OnLoop([&](Gatekeeper& gatekeeper) {
+    const Address address = Address::Parse(source).value();
+    const AccessKey key = {.source = Prefix::Host(address), .protocol = Protocol::kTcp, .port = 22};
+    const std::string set = DeniedSetName(address.family, gatekeeper.enforces());
+    firewall.Tamper().denied_sets.at(set).push_back({key, kDeniedFor - ago, {3, 180}});
+  });
+}
+
 size_t TestAgent::EventCount() {
   size_t count = 0;
   OnLoop([&](Gatekeeper&) { count = store.audit().size(); });

@@ -68,6 +68,10 @@ class TestAgent {
   // Grants with `justification`, made by the gatekeeper itself.
   void MakeGrants(int count, const std::string& justification);
 
+  // The packet path refused three packets from `source` to port 22, the last of
+  // them so long ago.
+  void Knock(absl::string_view source, absl::Duration ago);
+
   // How many events the audit holds: what a refused call must not change.
   size_t EventCount();
 
