@@ -132,9 +132,13 @@ absl::Status PrepareTcp(int fd, const Address& address, uint16_t port) {
   POSTERN_RETURN_IF_ERROR(SetOption(fd, SOL_SOCKET, SO_REUSEADDR, 1));
   // Accepted connections inherit it; gRPC's messages are small and answered.
   POSTERN_RETURN_IF_ERROR(SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1));
+  // At boot the host gets its addresses later than it gets this daemon.
   if (address.family == Family::kIpv6) {
+    POSTERN_RETURN_IF_ERROR(SetOption(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1));
     // Whatever net.ipv6.bindv6only says.
     POSTERN_RETURN_IF_ERROR(SetOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0));
+  } else {
+    POSTERN_RETURN_IF_ERROR(SetOption(fd, IPPROTO_IP, IP_FREEBIND, 1));
   }
   POSTERN_RETURN_IF_ERROR(BindTcp(fd, address, port));
   if (listen(fd, kBacklog) != 0) return ErrnoStatus(errno, "listen");

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import unittest
 
+# Also as root, in the source tree of somebody else.
+sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 

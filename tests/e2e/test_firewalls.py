@@ -72,9 +72,18 @@ class Firewalls(Case):
         self.agent.wait_ready()
 
     def findings(self):
-        found = self.box.run("posternctl", "doctor", "-o", "json", check=False)
-        self.assertIn(found.returncode, (0, 1), found.stderr)
-        return {f["name"]: f for f in json.loads(found.stdout)["findings"]}
+        """What the doctor found, by name."""
+        done = self.box.run("posternctl", "doctor", "-o", "json", check=False)
+        self.assertIn(done.returncode, (0, 1), done.stderr)
+        found = {f["name"]: f for f in json.loads(done.stdout)["findings"]}
+        # Root alone may read which tables iptables-legacy has, and a kernel may have
+        # it built in.
+        if "_tables_names" in found.get("not-examined", {"finding": ""})["finding"]:
+            del found["not-examined"]
+        return found
+
+    def assert_only_notices(self, found):
+        self.assertLessEqual({f["severity"] for f in found.values()}, {"NOTICE"}, found)
 
     def test_nftables_service(self):
         self.install()
@@ -88,14 +97,14 @@ class Firewalls(Case):
                     # Its flush comes in the boot as well.
                     self.reboot,
                     self.systemctl("restart", "nftables"))
-        self.assertEqual(self.box.run("posternctl", "doctor").returncode, 0)
+        self.assert_only_notices(self.findings())
 
     def test_nftables_service_that_drops(self):
         """A port that another table drops is not opened by a grant, and the doctor
         says so."""
         self.install()
         self.box.write("/etc/nftables.conf",
-                       NFTABLES.replace("policy accept;", "policy accept; tcp dport 22 drop;"), 0o755)
+                       NFTABLES.replace("accept;", "accept; tcp dport 22 drop;"), 0o755)
         self.box.run("systemctl", "restart", "nftables")
         self.agent.grant()
         self.assert_blocked(lan.OPERATOR)
@@ -118,7 +127,7 @@ class Firewalls(Case):
                     self.systemctl("start", "firewalld"))
         found = self.findings()
         self.assertIn("firewalld", found)
-        self.assertLessEqual({f["severity"] for f in found.values()}, {"NOTICE"}, found)
+        self.assert_only_notices(found)
 
         # A zone that does not let the port in makes grants void.
         self.box.run("firewall-cmd", "--remove-port=3389/tcp")

@@ -96,7 +96,7 @@ class Install(Case):
 
     def test_exposure(self):
         self.install()
-        for unit, most in ((UNIT, 1.8), (LOCKDOWN, 2.0)):
+        for unit, most in ((UNIT, 1.8), (LOCKDOWN, 1.5)):
             done = self.box.run("systemd-analyze", "security", "--no-pager", unit)
             exposure = float(re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)[1])
             print(f"{unit} {exposure} ... ", end="", file=sys.stderr, flush=True)

@@ -73,7 +73,7 @@ class Process(Case):
         self.assertEqual(self.box.show(UNIT, "Result")["Result"], "success")
         self.assert_reaches(lan.OPERATOR)
         wait_for(lambda: time.time() > grant["end"], "the end")
-        self.assertLess(session.wait_silence(), grant["end"] + 0.2)
+        self.assertLess(session.wait_silence(), grant["end"] + 0.05)
         self.assert_blocked(lan.OPERATOR)
 
         self.box.run("systemctl", "start", UNIT)
@@ -195,7 +195,8 @@ class Asked(Case):
 
     def assert_untouched(self):
         """No restart, no refused call: neither killed nor told EPERM."""
-        self.assertEqual(self.agent.ask("status")["warnings"], [])
+        warnings = self.agent.ask("status")["warnings"]
+        self.assertEqual([text for text in warnings if "mode is observe" not in text], [])
         self.assertEqual(self.box.show(UNIT, "ActiveState", "NRestarts", "Result"),
                          {"ActiveState": "active", "NRestarts": "0", "Result": "success"})
         self.assertNotRegex(self.box.journal("-u", UNIT),

@@ -86,6 +86,25 @@ class Reboot(Case):
         self.assert_blocked(lan.OPERATOR)
         self.assert_never_in(probes, [Target(lan.OPERATOR, 22)], since)
 
+    def test_an_agent_that_listens_on_an_address_of_the_host(self):
+        """It starts before the host has the address."""
+        self.box.boot()
+        self.box.install(*self.debs)
+        self.box.sh("cd /etc/postern/tls && posternctl pki init --dir . &&"
+                    f" posternctl pki agent --dir . --name agent --address {lan.BOX}")
+        self.agent.configure(more=f"""listen:
+  address: "{lan.BOX}:7443"
+  from: [{lan.OPERATOR}/32]
+  tls: {{cert: tls/agent.pem, key: tls/agent.key, ca: tls/ca.pem}}
+  peers: [{{san: "spiffe://postern/controller/main", role: controller}}]
+""")
+        self.box.run("systemctl", "restart", UNIT)
+        self.box.reboot()
+        self.agent.wait_ready()
+        self.assertEqual(self.box.show(UNIT, "NRestarts")["NRestarts"], "0")
+        self.assert_reaches(lan.OPERATOR, 7443)
+        self.assert_blocked(lan.STRANGER, 7443)
+
     def test_the_lockdown_alone(self):
         """Closed, although the agent does not start."""
         self.install()

@@ -58,7 +58,7 @@ class Box:
                  "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit",
                  f"--network-bridge={lan.BRIDGE}", "--console=pipe", "--link-journal=no",
                  "--capability=CAP_BPF", "--system-call-filter=bpf", "-M", self.name,
-                 "-D", self.files, "systemd.journald.forward_to_console=0"],
+                 "-D", self.files],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
                 env=dict(os.environ, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1"))
         self.leader = wait_for(self._find_leader, "nspawn's first process")
@@ -179,8 +179,8 @@ class Box:
     def tell(self):
         """What helps to understand a failure. The journal's times are on the probers'
         clock."""
-        print(f"---- console of {self.name}\n"
-              f"{re.sub('[^ -~]*[[][0-9;]*m', '', self.console.read_text(errors='replace'))[-3000:]}"
+        console = re.sub("\x1b[[][0-9;]*m", "", self.console.read_text(errors="replace"))
+        print(f"---- console of {self.name}\n{console[-3000:]}"
               f"---- journal of {self.name}, which is {'on' if self.is_on() else 'off'}\n",
               file=sys.stderr)
         with contextlib.suppress(Exception):

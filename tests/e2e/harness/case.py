@@ -85,13 +85,16 @@ class Case(unittest.TestCase):
               f"{len(probes.got_in(CONTROLS[0]))}; longest pause {pause * 1000:.0f} ms) ... ",
               end="", file=sys.stderr, flush=True)
 
-    def assert_always_in(self, probes, target, since, until, silence=1.0):
-        self.assertLess(probes.longest_silence(target, since, until), silence,
+    def assert_always_in(self, probes, target, since, until):
+        """After the probing ended."""
+        # As far as a prober on a busy machine can tell.
+        allowed = max(1.0, 4 * probes.summary[1])
+        self.assertLess(probes.longest_silence(target, since, until), allowed,
                         f"{target} was closed for a while")
 
     def assert_reaches(self, source=lan.OPERATOR, port=22):
-        self.assertTrue(reaches(source, port), f"{source} does not get to port {port}")
+        self.assertTrue(reaches(source, port, timeout=5), f"{source} does not get to port {port}")
 
     def assert_blocked(self, source=lan.STRANGER, port=22):
         self.assertFalse(reaches(source, port), f"{source} gets to port {port}")
-        self.assertTrue(reaches(source, OPEN_PORT), "the box cannot be reached at all")
+        self.assertTrue(reaches(source, OPEN_PORT, timeout=5), "the box cannot be reached at all")

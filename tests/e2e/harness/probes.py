@@ -67,7 +67,8 @@ class Probes:
         words = [f"{t.source},{t.host},{t.protocol},{t.port}" for t in self.targets]
         # pylint: disable-next=consider-using-with
         self.process = subprocess.Popen(
-            [sys.executable, "-I", PROBER, str(interval), *words], stdout=subprocess.PIPE, text=True)
+            [sys.executable, "-I", PROBER, str(interval), *words], stdout=subprocess.PIPE,
+            text=True)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
