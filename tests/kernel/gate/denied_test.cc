@@ -218,5 +218,24 @@ TEST_F(GateDeniedTamperTest, OthersMayClearTheSetsButNotTakeThemAway) {
   EXPECT_THAT(Knocks(), UnorderedElementsAre("192.0.2.7 22/tcp"));
 }
 
+TEST_F(GateDeniedTamperTest, AKernelWithoutLimitAndLogRemembersAllTheSame) {
+  host_->Run([this] {
+    nft::Capabilities less = firewall_->capabilities();
+    less.limits_rates = false;
+    less.logs_packets = false;
+    const auto firewall = NftFirewall::Open(less);
+    ASSERT_TRUE(firewall.ok()) << firewall.status();
+    const absl::Status built = (*firewall)->Commit(BuildTable(options_.gate, {}, {}));
+    ASSERT_TRUE(built.ok()) << built;
+  });
+  // Nothing bounds the newcomers but the set, which is full in the end.
+  Flood(static_cast<int>(kMaxDenied) + 1000);
+  EXPECT_EQ(Denied().total, kMaxDenied);
+  EXPECT_EQ(Dropped().packets, kMaxDenied + 1000);
+  EXPECT_FALSE(TcpPasses(*friend_, kHost6, 22));
+  EXPECT_THAT(Knocks(), Contains("2001:db8:1::7 22/tcp"));
+  EXPECT_THAT(Heard(), IsEmpty());
+}
+
 }  // namespace
 }  // namespace postern
