@@ -21,7 +21,7 @@ class Reset(Case):
         cls.held = cls.agent.grant(source=HELD.source, duration="2h")
         cls.over = cls.agent.grant(source=OVER.source, duration="4s")
         cls.targets = everything()
-        cls.probes = Probes([*cls.targets, HELD], 0.02)
+        cls.probes = Probes([*cls.targets, HELD], 0.05)
         cls.addClassCleanup(cls.probes.stop)
         cls.pressed = time.monotonic()
         cls.machine.reset()

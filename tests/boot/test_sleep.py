@@ -17,10 +17,10 @@ class Sleep(Case):
         return self.machine.suspend(lambda: wait_for(lambda: time.time() > end, "that time"))
 
     def test_a_grant_that_outlives_it_ends_on_time(self):
-        grant = self.agent.grant(duration="40s")
+        grant = self.agent.grant(duration="60s")
         probes = self.probe(OPERATOR)
         probes.wait_answer(OPERATOR)
-        self.sleep_until(grant["end"] - 12)
+        self.sleep_until(grant["end"] - 30)
         probes.wait_answer(OPERATOR)
         self.assertEqual(self.agent.live()[grant["id"]], grant["end"])
         wait_for(lambda: time.time() > grant["end"] + SLACK + CLOCK_OF_SECONDS, "the end")
@@ -30,7 +30,7 @@ class Sleep(Case):
 
     def test_a_grant_that_ends_in_it_is_over_at_the_awakening(self):
         grant = self.agent.grant(duration="15s")
-        probes = self.probe(OPERATOR, interval=0.01)
+        probes = self.probe(OPERATOR, interval=0.05)
         probes.wait_answer(OPERATOR)
         woken = self.sleep_until(grant["end"] + 5)
         probes.wait_answer()

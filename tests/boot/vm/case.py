@@ -16,7 +16,7 @@ from vm.machine import PATIENCE, Machine
 
 SECOND_OPERATOR = "192.0.2.2"
 # An emulated machine that answers each knock has little time for anything else.
-INTERVAL = 0.05
+INTERVAL = 0.2
 # How far an end that is seen from outside may be from the end by the machine's
 # clock: knocks, their way, and a busy machine under the emulator. What is exact
 # to the tick is judged by the tests that run inside.
