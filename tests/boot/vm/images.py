@@ -150,7 +150,8 @@ def furnish(tree):
 
 def disk(tree, image, size):
     """An ext4 image of what is in `tree`."""
-    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, image, size], check=True)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, image, size], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def payload(folder, debs, programs):
