@@ -20,7 +20,7 @@ def method(name):
         done = self.machine.run("timeout", str(LIMIT), path, "--gtest_brief=1", check=False,
                                 timeout=LIMIT + 60)
         if done.returncode != 0:
-            self.fail(f"{name}: exit {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
+            self.fail(f"exit {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
         self.say(re.sub(r"\s+", " ", done.stdout)[-200:])
     return run
 

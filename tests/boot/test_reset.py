@@ -3,7 +3,7 @@
 import time
 
 from harness import lan
-from harness.agent import LOCKDOWN, UNIT
+from harness.agent import LOCKDOWN
 from harness.probes import Probes, Target, everything
 from harness.waiting import wait_for
 from vm.case import PATIENCE, SECOND_OPERATOR, Case, Shared

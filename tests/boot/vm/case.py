@@ -43,6 +43,7 @@ class Shared:
     """What the tests of one run have in common."""
     stage = None
     machine = None
+    is_installed = False
     # What got in during the first boot, with nothing installed.
     before_install = None
 
@@ -52,21 +53,30 @@ def set_stage(stage):
 
 
 def installed_machine():
+    """The one of this run. Where it does not come up, nothing waits for it again."""
     if Shared.machine is None:
         stage = Shared.stage
         Shared.machine = Machine(stage.root, stage.kernel, stage.payload, stage.place)
-        targets = everything()
-        probes = Probes(targets, INTERVAL)
-        try:
-            Shared.machine.start()
-            Shared.machine.wait_up()
-            for target in targets:
-                probes.wait_answer(target)
-        finally:
-            probes.stop()
-        Shared.before_install = probes
+        Shared.before_install = boot(Shared.machine)
         install(Shared.machine)
+        Shared.is_installed = True
+    if not Shared.is_installed:
+        raise AssertionError("the machine did not come up, or the installation failed: see above")
     return Shared.machine
+
+
+def boot(machine):
+    """With nothing installed; what got in."""
+    targets = everything()
+    probes = Probes(targets, INTERVAL)
+    try:
+        machine.start()
+        machine.wait_up()
+        for target in targets:
+            probes.wait_answer(target)
+    finally:
+        probes.stop()
+    return probes
 
 
 def install(machine):
