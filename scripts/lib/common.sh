@@ -33,6 +33,9 @@ readonly PACKAGE_PACKAGES=(
 # For the tier e2e: what makes the Debian that the tests boot, and boots it.
 # shellcheck disable=SC2034
 readonly E2E_PACKAGES=(iproute2 mmdebstrap python3 systemd-container util-linux)
+# For the tier boot: an emulated machine and its disk.
+# shellcheck disable=SC2034
+readonly BOOT_PACKAGES=(e2fsprogs iproute2 mmdebstrap python3 qemu-system-x86 util-linux)
 
 if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
   BOLD=$'\e[1m' GREEN=$'\e[32m' RED=$'\e[1;31m' PLAIN=$'\e[0m'
