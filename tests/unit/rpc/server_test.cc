@@ -7,6 +7,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <string>
@@ -171,6 +172,28 @@ TEST_F(ServerTest, AViewerCanHaveTheHostDiagnosed) {
   EXPECT_THAT(response.findings(0).name(), AnyOf("gate-missing", "not-examined"));
   EXPECT_GE(response.findings(0).severity(), v1::WARNING);
   EXPECT_NE(response.findings(0).remedy(), "");
+}
+
+TEST_F(ServerTest, TheDoctorKnowsWhetherTheGateIsArmed) {
+  // The settings say enforce all the while.
+  agent_.OnLoop([this](Gatekeeper& gatekeeper) {
+    GatekeeperOptions observe{.gate = {}, .limits = agent_.config.limits};
+    observe.gate.ports = agent_.config.limits.guarded_ports;
+    observe.gate.enforce = false;
+    EXPECT_EQ(gatekeeper.Reconfigure(observe, "test"), absl::OkStatus());
+  });
+  const auto observes = [this] {
+    v1::DiagnoseResponse response;
+    EXPECT_TRUE(agent_.LocalStub()->Diagnose(NewContext().get(), {}, &response).ok());
+    return std::any_of(response.findings().begin(), response.findings().end(),
+                       [](const v1::Finding& f) { return f.name() == "observe-mode"; });
+  };
+  EXPECT_TRUE(observes());
+  v1::ArmRequest request;
+  request.mutable_confirm_within()->set_seconds(600);
+  v1::ArmResponse response;
+  ASSERT_TRUE(agent_.LocalStub()->Arm(NewContext().get(), request, &response).ok());
+  EXPECT_FALSE(observes());
 }
 
 // ---- Refusals
