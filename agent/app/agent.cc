@@ -213,6 +213,7 @@ class Agent {
       Settle();
     }));
     POSTERN_RETURN_IF_ERROR(loop_->OnReadable(clock_watch_->fd(), [this] {
+      HearOfTable();
       if (absl::Status status = clock_watch_->Rearm(); !status.ok()) return Fail(std::move(status));
       gatekeeper_->OnClockChanged();
       Settle();
@@ -287,6 +288,7 @@ class Agent {
 
   void Reload() {
     NotifyReloading();
+    HearOfTable();
     absl::StatusOr<Config> wanted = LoadConfig(config_path_);
     if (!wanted.ok()) {
       Log(Priority::kError, absl::StrCat("not reloaded: ", wanted.status().message()));

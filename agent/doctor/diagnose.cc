@@ -38,9 +38,9 @@ void AddObserving(const Guard& guard, std::vector<Finding>& findings) {
   if (guard.enforce) return;
   findings.push_back({.severity = Severity::kNotice,
                       .name = "observe-mode",
-                      .finding = "agent.yaml says `mode: observe`.",
-                      .consequence = "The gate counts what it would drop, and drops nothing, "
-                                     "unless it was armed since.",
+                      .finding = "The gate observes: agent.yaml says `mode: observe`, and it is "
+                                 "not armed.",
+                      .consequence = "It counts what it would drop, and drops nothing.",
                       .remedy = "`posternctl arm --confirm-within 10m` tries enforcing; `mode: "
                                 "enforce` makes it last."});
 }

@@ -17,6 +17,7 @@ struct Guard {
   // False: everything is counted and nothing dropped.
   bool enforce = true;
   std::vector<uint16_t> ports = {};
+  friend bool operator==(const Guard&, const Guard&) = default;
 };
 
 // The worst first; of one severity in a stable order. At most 200.

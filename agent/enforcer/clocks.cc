@@ -104,7 +104,7 @@ void Gatekeeper::RestoreWithheld(const Now& now) {
   if (!withheld_reason_.empty()) return;
   const std::vector<Grant> waiting = std::exchange(withheld_, {});
   std::vector<Write> writes;
-  std::vector<EndedGrant> ended;
+  std::vector<Grant> ended;
   absl::Status status = RestoreGrants(waiting, now, writes, ended);
   size_t restored = 0;
   std::vector<AccessKey> keys;

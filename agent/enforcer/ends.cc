@@ -20,6 +20,10 @@ constexpr absl::Duration kUsageInterval = absl::Seconds(60);
 // A step of the wall clock that the kernel did not tell of. Smaller ones cannot
 // be told from the clock's slewing.
 constexpr absl::Duration kMissedStep = absl::Seconds(1);
+// How long the mark of a grant whose sessions are ended waits for another
+// transaction to go with. What is let in meanwhile is recorded first, and that
+// takes the mark away.
+constexpr absl::Duration kMarksKept = absl::Seconds(1);
 
 }  // namespace
 
@@ -31,6 +35,7 @@ std::optional<BootTime> Gatekeeper::NextAlarm() const {
   at_latest(retry_at_);
   if (!resync_wanted_) at_latest(programmer_.NextPrune());
   at_latest(repairs_.NextAlarm());
+  if (!marked_.empty()) at_latest(clear_marks_at_);
   if (!withheld_.empty()) at_latest(withheld_check_at_);
   if (standing_.armed && standing_.armed->confirm_by) {
     at_latest(standing_.armed->confirm_by->deadline);
@@ -55,6 +60,7 @@ void Gatekeeper::OnAlarm() {
   ExpireDue(now);
   PruneSets(now);
   RecordTimeDue(now);
+  ClearMarksDue(now);
 }
 
 void Gatekeeper::PruneSets(const Now& now) {
@@ -103,7 +109,7 @@ void Gatekeeper::ExpireDue(const Now& now) {
     Change change{.before = *before, .after = Expired(*before), .event = {}, .reply = {}};
     change.after.usage = usage_.LastReading(*before);
     change.event = EventOf(AuditKind::kGrantExpired, change.after, kAgentActor, now.wall);
-    change.end_sessions = before->on_expiry == OnExpiry::kReset;
+    change.after.sessions_pending = before->on_expiry == OnExpiry::kReset;
     PutInLedger(change);
     changes.push_back(std::move(change));
   }
@@ -126,6 +132,47 @@ void Gatekeeper::ExpireDue(const Now& now) {
     Resync();
   }
   EndSessionsOf(changes);
+  AnnounceRecorded();
+}
+
+void Gatekeeper::EndSessionsOf(const std::vector<Change>& changes) {
+  std::vector<Grant> ended;
+  for (const Change& change : changes) {
+    if (change.after.sessions_pending) ended.push_back(change.after);
+  }
+  EndSessions(ended);
+}
+
+void Gatekeeper::EndSessions(const std::vector<Grant>& ended) {
+  if (ended.empty()) return;
+  const Now now = with_.clock.Read();
+  if (options_.gate.enforce) {
+    std::vector<EndedGrant> admitted;
+    for (const Grant& grant : ended) {
+      admitted.push_back({.keys = KeysOf(grant), .admission = AdmissionOf(grant.on_expiry)});
+    }
+    const absl::StatusOr<EndReport> report = with_.sessions.End(
+        admitted,
+        [&](const Address& remote, Protocol protocol, uint16_t port) {
+          for (const Prefix& prefix : options_.gate.always_allow) {
+            if (prefix.Contains(remote)) return Coverage::kKeep;
+          }
+          return ledger_.CoverageOf(remote, protocol, port, now.boot);
+        },
+        older_);
+    Report(report.status(), "ending the sessions of an ended grant; the next start tries again");
+    if (!report.ok()) return;
+  }
+  // Nobody who asked waits for the disk again.
+  if (marked_.empty()) clear_marks_at_ = now.boot + kMarksKept;
+  for (const Grant& grant : ended) marked_.push_back(grant.id);
+}
+
+void Gatekeeper::ClearMarksDue(const Now& now) {
+  if (marked_.empty() || now.boot < clear_marks_at_) return;
+  clear_marks_at_ = now.boot + kMarksKept;
+  std::vector<Write> nothing_new;
+  Report(Commit(nothing_new), "recording that sessions have been ended");
   AnnounceRecorded();
 }
 

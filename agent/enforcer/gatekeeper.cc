@@ -138,12 +138,12 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const RevokeGrant& revoke
   Grant after = before;
   Report(usage_.Read(now, {&after}), "reading a revoked grant's usage");
   after = Revoked(after, cause, now);
+  after.sessions_pending = !revoke.keep_sessions;
   AuditEvent event = EventOf(AuditKind::kGrantRevoked, after, actor, now.wall);
   event.detail = cause;
   return Change{.before = std::move(before),
                 .after = std::move(after),
                 .event = std::move(event),
-                .end_sessions = !revoke.keep_sessions,
                 .reply = {}};
 }
 

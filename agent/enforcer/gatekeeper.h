@@ -209,8 +209,6 @@ class Gatekeeper {
     std::optional<Grant> before;
     Grant after;
     AuditEvent event;
-    // The sessions that `before` admitted go with it.
-    bool end_sessions = false;
     // Empty for the agent's own changes.
     Reply reply;
   };
@@ -279,8 +277,11 @@ class Gatekeeper {
   void PruneSets(const Now& now);
   // While grants live, the ledger learns the wall time once in a while.
   void RecordTimeDue(const Now& now);
-  void EndSessions(const std::vector<EndedGrant>& ended);
+  // Those of grants that have ended and are marked in the store; without an error
+  // the marks go, in one of the next transactions.
+  void EndSessions(const std::vector<Grant>& ended);
   void EndSessionsOf(const std::vector<Change>& changes);
+  void ClearMarksDue(const Now& now);
 
   void PutInLedger(const Change& change);
   void PutBackInLedger(const Change& change);
@@ -292,7 +293,7 @@ class Gatekeeper {
   // clock, and the usage that the standing table counted and the new one will
   // not. Those that cannot be judged by this clock are withheld.
   absl::Status RestoreGrants(const std::vector<Grant>& grants, const Now& now,
-                             std::vector<Write>& writes, std::vector<EndedGrant>& ended);
+                             std::vector<Write>& writes, std::vector<Grant>& ended);
   // Why the wall clock cannot be trusted; empty when it can.
   std::string WhyClockIsNotTrusted(const Now& now) const;
   void RestoreWithheld(const Now& now);
@@ -373,6 +374,10 @@ class Gatekeeper {
   RepairLog repairs_;
   Unrecorded unrecorded_;
   std::vector<AuditEvent> announcements_;
+  // Grants whose sessions are ended, while the store still has them as pending; and
+  // when it is told at the latest.
+  std::vector<std::string> marked_;
+  BootTime clear_marks_at_;
   // When to try again what failed.
   std::optional<BootTime> retry_at_;
   Standing standing_;

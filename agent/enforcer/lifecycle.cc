@@ -68,7 +68,7 @@ absl::Status Gatekeeper::Start(absl::string_view ledger_replaced) {
   }
 
   POSTERN_ASSIGN_OR_RETURN(std::vector<Flow> older, OlderFlowsAtStart());
-  std::vector<EndedGrant> ended;
+  std::vector<Grant> ended = std::move(state->sessions_pending);
   POSTERN_RETURN_IF_ERROR(RestoreGrants(state->live, now, writes, ended));
   older_ = std::set<Flow>(older.begin(), older.end());
   POSTERN_RETURN_IF_ERROR(RecordAgentEvent(
@@ -93,7 +93,7 @@ absl::StatusOr<std::vector<Flow>> Gatekeeper::OlderFlowsAtStart() {
 }
 
 absl::Status Gatekeeper::RestoreGrants(const std::vector<Grant>& stored, const Now& now,
-                                       std::vector<Write>& writes, std::vector<EndedGrant>& ended) {
+                                       std::vector<Write>& writes, std::vector<Grant>& ended) {
   withheld_reason_ = WhyClockIsNotTrusted(now);
   withheld_check_at_ = now.boot + kTrustInterval;
   std::vector<Grant> grants = stored;
@@ -117,9 +117,8 @@ absl::Status Gatekeeper::RestoreGrants(const std::vector<Grant>& stored, const N
     grant.deadline = std::min(grant.deadline, now.boot + (grant.end - now.wall));
     if (grant.deadline <= now.boot) {
       grant = Expired(grant);
-      if (grant.on_expiry == OnExpiry::kReset) {
-        ended.push_back({.keys = KeysOf(grant), .admission = Admission::kCut});
-      }
+      grant.sessions_pending = grant.on_expiry == OnExpiry::kReset;
+      if (grant.sessions_pending) ended.push_back(grant);
       AuditEvent event = EventOf(AuditKind::kGrantExpired, grant, kAgentActor, now.wall);
       event.detail = "while the agent was not running";
       writes.push_back(WriteOf(grant, event));

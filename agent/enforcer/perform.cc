@@ -92,16 +92,23 @@ absl::Status Gatekeeper::Commit(std::vector<Write>& writes) {
     if (write.audit) write.audit->number = ++number;
   }
   const Now now = with_.clock.Read();
+  if (!marked_.empty()) {
+    Write write;
+    write.sessions_ended = marked_;
+    writes.push_back(std::move(write));
+  }
   const std::optional<absl::Time> seen = TimeToRecord(now);
   if (seen && !writes.empty()) writes.back().seen = seen;
   if (absl::Status status = with_.store.Commit(writes); !status.ok()) {
     writes.erase(writes.begin(), writes.begin() + waiting);
+    if (!marked_.empty()) writes.pop_back();
     return status;
   }
   audit_number_ = number;
   recorded_at_ = now.boot;
   if (seen) recorded_time_ = seen;
   unrecorded_.Clear();
+  marked_.clear();
   for (Write& write : writes) {
     if (write.audit) announcements_.push_back(*std::move(write.audit));
   }
@@ -237,31 +244,6 @@ void Gatekeeper::TakeBackRefused() {
       KeepUnrecorded(std::move(writes.front()), status, now);
     }
   }
-}
-
-void Gatekeeper::EndSessionsOf(const std::vector<Change>& changes) {
-  std::vector<EndedGrant> ended;
-  for (const Change& change : changes) {
-    if (!change.end_sessions || !change.before) continue;
-    ended.push_back(
-        {.keys = KeysOf(*change.before), .admission = AdmissionOf(change.before->on_expiry)});
-  }
-  EndSessions(ended);
-}
-
-void Gatekeeper::EndSessions(const std::vector<EndedGrant>& ended) {
-  if (ended.empty() || !options_.gate.enforce) return;
-  const BootTime now = with_.clock.Read().boot;
-  const absl::StatusOr<EndReport> report = with_.sessions.End(
-      ended,
-      [&](const Address& remote, Protocol protocol, uint16_t port) {
-        for (const Prefix& prefix : options_.gate.always_allow) {
-          if (prefix.Contains(remote)) return Coverage::kKeep;
-        }
-        return ledger_.CoverageOf(remote, protocol, port, now);
-      },
-      older_);
-  Report(report.status(), "ending the sessions of an ended grant");
 }
 
 void Gatekeeper::Report(const absl::Status& status, absl::string_view context) const {

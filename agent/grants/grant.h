@@ -105,6 +105,8 @@ struct Grant {
   std::string boot_id;
   // Why it ended, in words; empty while active.
   std::string end_cause;
+  // It ended, and the sessions that it admitted are still to be ended.
+  bool sessions_pending = false;
   Usage usage;
   // This host's clock minus the caller's when the grant was asked for; empty
   // where the caller did not tell its own.

@@ -224,18 +224,23 @@ void AgentApi::Call(const Caller& caller, const v1::GetStatusRequest& /*request*
       });
 }
 
-// On the caller's thread and by sockets of its own, so that the gatekeeper does
-// not wait for a host that is slow to read.
+// The gatekeeper knows whether it enforces, and does not wait for a host that is
+// slow to read.
 void AgentApi::Call(const Caller& /*caller*/, const v1::DiagnoseRequest& /*request*/,
                     const Respond<v1::DiagnoseResponse>& respond) {
-  const std::shared_ptr<const Settings> settings = settings_.Get();
-  const Guard guard{.enforce = settings->config.mode == Mode::kEnforce,
-                    .ports = settings->config.limits.guarded_ports};
-  v1::DiagnoseResponse response;
-  for (const Finding& finding : Diagnose(ReadHost(guard.ports), guard)) {
-    *response.add_findings() = ToProto(finding);
-  }
-  respond(response);
+  const std::vector<uint16_t> ports = settings_.Get()->config.limits.guarded_ports;
+  // The query may outlive this object.
+  const absl::Status asked =
+      mailbox_.Ask([examiner = examiner_, ports, respond](Gatekeeper& gatekeeper) {
+        const Guard guard{.enforce = gatekeeper.enforces(), .ports = ports};
+        examiner->Ask(guard, [respond](const Examiner::Findings& findings) {
+          if (!findings.ok()) return respond(findings.status());
+          v1::DiagnoseResponse response;
+          for (const Finding& finding : *findings) *response.add_findings() = ToProto(finding);
+          respond(response);
+        });
+      });
+  if (!asked.ok()) respond(asked);
 }
 
 void AgentApi::Call(const Caller& /*caller*/, const v1::ListDeniedRequest& request,

@@ -9,12 +9,14 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "agent/enforcer/mailbox.h"
+#include "agent/rpc/examiner.h"
 #include "agent/rpc/identity.h"
 #include "agent/rpc/settings.h"
 #include "common/prefix.h"
@@ -35,8 +37,8 @@ using Respond = std::function<void(const absl::StatusOr<Reply>&)>;
 // 4 MiB, and one grant is at most a few KiB.
 inline constexpr size_t kMaxPageBytes = size_t{1} << 20;
 
-// Any thread. Each call answers exactly once, at once or on the gatekeeper's
-// thread; never when the mailbox is destroyed undrained. The caller's role has
+// Any thread. Each call answers exactly once, at once, on the gatekeeper's thread or
+// on one of its own; never when the mailbox is destroyed undrained. The caller's role has
 // been checked.
 class AgentApi {
  public:
@@ -89,6 +91,8 @@ class AgentApi {
   Mailbox& mailbox_;
   const SharedSettings& settings_;
   const std::function<std::vector<std::string>()> own_warnings_;
+  const std::shared_ptr<Examiner> examiner_ = std::make_shared<Examiner>(
+      [](const Guard& guard) { return Diagnose(ReadHost(guard.ports), guard); });
 };
 
 }  // namespace postern

@@ -235,7 +235,9 @@ absl::StatusOr<Caller> Authenticate(const ServingSide& side, const grpc::ServerC
     caller.peer = LocalPeer();
     return caller;
   }
-  caller.address = AddressOfPeer(context.peer());
+  if (const std::optional<Endpoint> peer = EndpointOfPeer(context.peer())) {
+    caller.address = peer->address;
+  }
   if (!role) return caller;
   const std::shared_ptr<const Settings> settings = side.context.settings.Get();
   const std::vector<PeerRule> nobody;

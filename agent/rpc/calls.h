@@ -25,6 +25,7 @@
 #include "absl/strings/string_view.h"
 #include "agent/rpc/annotations.h"
 #include "agent/rpc/api.h"
+#include "agent/rpc/connections.h"
 #include "agent/rpc/settings.h"
 #include "agent/rpc/watch.h"
 
@@ -35,6 +36,7 @@ struct CallContext {
   AgentApi& api;
   Watchers& watchers;
   const SharedSettings& settings;
+  ConnectionTable& connections;
 };
 
 // Services whose messages are parsed here rather than in gRPC, which would call

@@ -1,4 +1,4 @@
-// How many connections there are, and from where.
+// How many connections there are, from where, and which make room for another.
 
 #ifndef POSTERN_AGENT_RPC_CONNECTIONS_H_
 #define POSTERN_AGENT_RPC_CONNECTIONS_H_
@@ -6,9 +6,12 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <mutex>
 #include <optional>
 #include <unordered_map>
 
+#include "agent/rpc/identity.h"
 #include "common/prefix.h"
 
 namespace postern {
@@ -20,15 +23,37 @@ struct ConnectionLimits {
 
 // Counts connections that somebody else closes. gRPC owns an accepted descriptor
 // and says nothing when it closes it, so each is remembered with its inode: a
-// descriptor that is closed, or names another inode by now, is gone. Not
-// thread-safe.
+// descriptor that is closed, or names another inode by now, is gone.
+//
+// Where there is no room for one more, one that is there is ended: one on which
+// no authenticated call has been made, such as one that has not finished its
+// handshake, of the source that has most of those, the oldest; without any such,
+// the one whose last call is longest ago. One with an open call is never ended.
 class ConnectionTable {
  public:
+  enum class Admission { kRefused, kAdmitted, kInPlaceOfAnother };
+
+  // One call of an authenticated peer, from its begin to its end. Any thread.
+  class Call {
+   public:
+    // `peer` is empty on a Unix socket, whose connections cannot be told apart.
+    Call(ConnectionTable& table, const std::optional<Endpoint>& peer);
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    ~Call();
+
+   private:
+    ConnectionTable& table_;
+    const std::optional<Endpoint> peer_;
+  };
+
   explicit ConnectionTable(ConnectionLimits limits) : limits_(limits) {}
 
-  // Whether there is room for `fd`, an open connection from `source`; it is
-  // counted when there is. Connections without a source share the total only.
-  bool Admit(int fd, const std::optional<Address>& source);
+  // Whether there is, or was made, room for `fd`, an open connection from `peer`,
+  // which is counted then. Connections without a peer share the total only. The
+  // thread that accepts connections: nobody else opens sockets that could take
+  // the number of one that is about to be ended.
+  Admission Admit(int fd, const std::optional<Endpoint>& peer);
 
   // The connections that are open.
   size_t CountLive();
@@ -37,14 +62,32 @@ class ConnectionTable {
   struct Connection {
     dev_t device = 0;
     ino_t inode = 0;
+    std::optional<Endpoint> peer;
+    // The network it comes from.
     std::optional<Address> source;
+    uint64_t admitted = 0;
+    // When the last authenticated call began or ended, counted like `admitted`; 0
+    // for never.
+    uint64_t used = 0;
+    int calls = 0;
+    // Told to end, and not closed yet.
+    bool ending = false;
   };
 
-  bool Fits(const std::optional<Address>& source) const;
+  bool FitsTotal() const;
+  bool FitsSource(const std::optional<Address>& source) const;
+  bool Fits(const std::optional<Address>& source) const {
+    return FitsTotal() && FitsSource(source);
+  }
   void Prune();
+  bool MakeRoom(const std::optional<Address>& source);
+  void NoteCall(const Endpoint& peer, int more);
 
-  ConnectionLimits limits_;
+  const ConnectionLimits limits_;
+  std::mutex mutex_;
+  // By descriptor.
   std::unordered_map<int, Connection> connections_;
+  uint64_t turn_ = 0;
 };
 
 }  // namespace postern

@@ -78,7 +78,10 @@ void SetBounds(grpc::ServerBuilder& builder) {
 class GrpcServerImpl final : public GrpcServer {
  public:
   explicit GrpcServerImpl(const Parts& parts)
-      : context_{.api = parts.api, .watchers = parts.watchers, .settings = parts.settings},
+      : context_{.api = parts.api,
+                 .watchers = parts.watchers,
+                 .settings = parts.settings,
+                 .connections = parts.connections},
         side_(context_, parts.certificates == nullptr) {}
   GrpcServerImpl(const GrpcServerImpl&) = delete;
   GrpcServerImpl& operator=(const GrpcServerImpl&) = delete;

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "agent/rpc/api.h"
 #include "agent/rpc/certificates.h"
+#include "agent/rpc/connections.h"
 #include "agent/rpc/settings.h"
 #include "agent/rpc/sockets.h"
 #include "agent/rpc/watch.h"
@@ -20,6 +21,8 @@ class GrpcServer {
     AgentApi& api;
     Watchers& watchers;
     const SharedSettings& settings;
+    // Where the connections that are adopted have been counted.
+    ConnectionTable& connections;
     // Null: the local socket's server, without TLS and with reflection.
     CertificateSource* certificates = nullptr;
   };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
@@ -70,7 +71,7 @@ absl::string_view RoleName(Role role) {
   return "unknown";
 }
 
-std::optional<Address> AddressOfPeer(absl::string_view grpc_peer) {
+std::optional<Endpoint> EndpointOfPeer(absl::string_view grpc_peer) {
   if (!absl::ConsumePrefix(&grpc_peer, "ipv4:") && !absl::ConsumePrefix(&grpc_peer, "ipv6:")) {
     return std::nullopt;
   }
@@ -80,8 +81,11 @@ std::optional<Address> AddressOfPeer(absl::string_view grpc_peer) {
       grpc_peer.substr(0, colon), {{"%5B", ""}, {"%5D", ""}, {"[", ""}, {"]", ""}, {"%25", "%"}});
   const absl::StatusOr<Address> address =
       Address::Parse(absl::string_view(host).substr(0, host.find('%')));
-  if (!address.ok()) return std::nullopt;
-  return *address;
+  uint32_t port = 0;
+  if (!address.ok() || !absl::SimpleAtoi(grpc_peer.substr(colon + 1), &port) || port > 0xffff) {
+    return std::nullopt;
+  }
+  return Endpoint{.address = *address, .port = static_cast<uint16_t>(port)};
 }
 
 }  // namespace postern

@@ -1,6 +1,7 @@
 #include "agent/rpc/server.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -43,6 +44,13 @@ constexpr int kQuietTurns = 5;
 bool IsLoopback(const Address& address) {
   static const Address* const kIpv6Loopback = new Address(*Address::Parse("::1"));
   return address.family == Family::kIpv4 ? address.bytes[0] == 127 : address == *kIpv6Loopback;
+}
+
+// Whether the other side has closed it, while it waited to be accepted. Whoever
+// comes after a thousand of these should not wait for gRPC to find that out.
+bool HasHungUp(int fd) {
+  pollfd now = {.fd = fd, .events = POLLRDHUP, .revents = 0};
+  return poll(&now, 1, 0) > 0 && (now.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
 }
 
 Fd OpenReserve() { return Fd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
@@ -137,20 +145,27 @@ class RpcServerImpl final : public RpcServer {
     return all;
   }
 
-  bool MayConnect(const std::optional<Address>& source) const {
-    if (!source || IsLoopback(*source)) return true;
+  bool MayConnect(const Address& source) const {
+    if (IsLoopback(source)) return true;
     const std::shared_ptr<const Settings> settings = settings_.Get();
     const auto& listen = settings->config.listen;
     return listen && std::any_of(listen->from.begin(), listen->from.end(),
-                                 [&](const Prefix& prefix) { return prefix.Contains(*source); });
+                                 [&](const Prefix& prefix) { return prefix.Contains(source); });
   }
 
   // Hands a connection to the door's server, or closes it.
   void Welcome(Door& door, Accepted accepted) {
-    if (!MayConnect(accepted.address)) return;
-    if (!door.connections.Admit(accepted.fd.get(), accepted.address)) {
-      ++turned_away_;
-      return;
+    if (HasHungUp(accepted.fd.get())) return;
+    if (accepted.peer && !MayConnect(accepted.peer->address)) return;
+    switch (door.connections.Admit(accepted.fd.get(), accepted.peer)) {
+      case ConnectionTable::Admission::kRefused:
+        ++turned_away_;
+        return;
+      case ConnectionTable::Admission::kInPlaceOfAnother:
+        ++replaced_;
+        break;
+      case ConnectionTable::Admission::kAdmitted:
+        break;
     }
     if (door.server == nullptr) {
       if (absl::Status status = StartServer(door); !status.ok()) {
@@ -167,6 +182,7 @@ class RpcServerImpl final : public RpcServer {
         GrpcServer::Start({.api = api_,
                            .watchers = watchers_,
                            .settings = settings_,
+                           .connections = door.connections,
                            .certificates = &door == &local_door_ ? nullptr : certificates_.get()}));
     {
       const std::lock_guard lock(servers_mutex_);
@@ -189,12 +205,15 @@ class RpcServerImpl final : public RpcServer {
   void Tend() {
     uint64_t expirations = 0;
     [[maybe_unused]] const ssize_t got = read(timer_.get(), &expirations, sizeof expirations);
-    if (turned_away_ > 0) {
+    if (turned_away_ > 0 || replaced_ > 0) {
       Log(Priority::kWarning,
-          absl::StrCat(turned_away_, " connections were closed at once: there are too many (",
-                       kRemoteLimits.total, " in all and ", kRemoteLimits.per_source,
-                       " from one address; ", kLocalLimits.total, " on the local socket)"));
+          absl::StrCat("there were too many connections (", kRemoteLimits.total, " in all and ",
+                       kRemoteLimits.per_source, " from one address; ", kLocalLimits.total,
+                       " on the local socket): ", replaced_,
+                       " on which nothing went on were closed for newcomers, and ", turned_away_,
+                       " newcomers at once"));
       turned_away_ = 0;
+      replaced_ = 0;
     }
     TendDoor(local_door_);
     if (remote_door_) TendDoor(*remote_door_);
@@ -241,6 +260,7 @@ class RpcServerImpl final : public RpcServer {
   std::optional<Door> remote_door_;
   Fd reserve_;
   int turned_away_ = 0;
+  int replaced_ = 0;
 };
 
 }  // namespace

@@ -23,7 +23,9 @@
 namespace postern {
 namespace {
 
-constexpr int kBacklog = 128;
+// A burst must not turn newcomers away: a client of a Unix socket fails at once when
+// this is full.
+constexpr int kBacklog = 1024;
 constexpr mode_t kOwnerOnly = 0600;
 constexpr mode_t kOwnerAndGroup = 0660;
 
@@ -96,14 +98,16 @@ Address FromIpv6(const in6_addr& six) {
   return address;
 }
 
-std::optional<Address> FromSocket(const sockaddr_storage& storage) {
+std::optional<Endpoint> FromSocket(const sockaddr_storage& storage) {
   if (storage.ss_family == AF_INET) {
-    Address address;
-    std::memcpy(address.bytes.data(), &reinterpret_cast<const sockaddr_in&>(storage).sin_addr, 4);
-    return address;
+    const auto& four = reinterpret_cast<const sockaddr_in&>(storage);
+    Endpoint peer{.address = {}, .port = ntohs(four.sin_port)};
+    std::memcpy(peer.address.bytes.data(), &four.sin_addr, 4);
+    return peer;
   }
   if (storage.ss_family == AF_INET6) {
-    return FromIpv6(reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr);
+    const auto& six = reinterpret_cast<const sockaddr_in6&>(storage);
+    return Endpoint{.address = FromIpv6(six.sin6_addr), .port = ntohs(six.sin6_port)};
   }
   return std::nullopt;
 }
@@ -198,7 +202,7 @@ absl::StatusOr<Accepted> AcceptOne(int listener) {
   socklen_t length = sizeof from;
   Fd fd(
       accept4(listener, reinterpret_cast<sockaddr*>(&from), &length, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (fd.get() >= 0) return Accepted{.fd = std::move(fd), .address = FromSocket(from)};
+  if (fd.get() >= 0) return Accepted{.fd = std::move(fd), .peer = FromSocket(from)};
   switch (errno) {
     case EMFILE:
     case ENFILE:

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "agent/rpc/identity.h"
 #include "common/fd.h"
 #include "common/prefix.h"
 
@@ -52,7 +53,7 @@ absl::StatusOr<Fd> ListenTcp(const Address& address, uint16_t port);
 struct Accepted {
   Fd fd;
   // The other side's; an IPv4-mapped one is IPv4. Empty on a Unix socket.
-  std::optional<Address> address;
+  std::optional<Endpoint> peer;
 };
 
 // The next connection that waits on `listener`, non-blocking and close-on-exec.

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "agent/rpc/errors.h"
@@ -83,6 +84,7 @@ class StreamCall final : public OpenCall {
   absl::Status Open() {
     const absl::StatusOr<Caller> caller = Authenticate(side_, context_, method_.name, method_.role);
     if (!caller.ok()) return caller.status();
+    if (method_.role) on_.emplace(side_.context.connections, EndpointOfPeer(context_.peer()));
     if (side_.open_streams > kMaxStreams) {
       return absl::ResourceExhaustedError("the agent has too many streams open; end one of them");
     }
@@ -185,6 +187,8 @@ class StreamCall final : public OpenCall {
   const std::shared_ptr<CallLink> link_;
   grpc::ServerContext context_;
   grpc::ByteBuffer request_;
+  // Its connection is in use.
+  std::optional<ConnectionTable::Call> on_;
   grpc::ServerAsyncWriter<grpc::ByteBuffer> writer_{&context_};
   grpc::Alarm wake_alarm_;
   grpc::Alarm give_up_alarm_;

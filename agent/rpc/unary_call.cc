@@ -47,6 +47,7 @@ class UnaryCall final : public OpenCall {
     if (!open.ok()) return reply.Fail(open);
     const absl::StatusOr<Caller> caller = Authenticate(side_, context_, method_.name, method_.role);
     if (!caller.ok()) return reply.Fail(caller.status());
+    if (method_.role) on_.emplace(side_.context.connections, EndpointOfPeer(context_.peer()));
     method_.serve(side_.context, *caller, request_, reply);
   }
 
@@ -63,6 +64,8 @@ class UnaryCall final : public OpenCall {
   const std::shared_ptr<CallLink> link_;
   grpc::ServerContext context_;
   grpc::ByteBuffer request_;
+  // Its connection is in use.
+  std::optional<ConnectionTable::Call> on_;
   grpc::ServerAsyncResponseWriter<grpc::ByteBuffer> writer_{&context_};
   StepTag<UnaryCall> called_{*this, &UnaryCall::OnCalled};
   StepTag<UnaryCall> finished_{*this, &UnaryCall::OnFinished};

@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
@@ -9,12 +10,29 @@
 namespace postern {
 namespace {
 
-// https://www.sqlite.org/rescode.html
-absl::Status ErrorOf(sqlite3* database, int code, absl::string_view doing) {
+// What SQLite's words do not tell: that no write can work where `file` is.
+std::string ReadOnlyFolder(absl::string_view file) {
+  const std::string folder(file.substr(0, file.rfind('/')));
+  struct statvfs disk {};
+  if (statvfs(folder.c_str(), &disk) != 0 || (disk.f_flag & ST_RDONLY) == 0) return "";
+  return absl::StrCat("; the state folder ", folder,
+                      " is on a read-only file system: mount it writable, or move state_dir");
+}
+
+// For a result code (https://www.sqlite.org/rescode.html).
+// `path` is empty once the database is open, and knows it.
+absl::Status ErrorOf(sqlite3* database, int code, absl::string_view doing,
+                     absl::string_view path = "") {
+  const int kind = code & 0xff;
+  const bool may_be_read_only =
+      kind == SQLITE_IOERR || kind == SQLITE_READONLY || kind == SQLITE_CANTOPEN;
+  if (path.empty() && database != nullptr) {
+    path = absl::NullSafeStringView(sqlite3_db_filename(database, "main"));
+  }
   const std::string message = absl::StrCat(
       doing, ": ", database == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(database),
-      " (SQLite ", code, ")");
-  switch (code & 0xff) {
+      " (SQLite ", code, ")", may_be_read_only ? ReadOnlyFolder(path) : "");
+  switch (kind) {
     case SQLITE_FULL:
       return absl::ResourceExhaustedError(message);
     case SQLITE_CORRUPT:
@@ -110,7 +128,7 @@ absl::StatusOr<SqliteDatabase> SqliteDatabase::Open(const std::string& path) {
       nullptr);
   umask(previous);
   SqliteDatabase database(raw);
-  if (code != SQLITE_OK) return ErrorOf(raw, code, absl::StrCat("opening ", path));
+  if (code != SQLITE_OK) return ErrorOf(raw, code, absl::StrCat("opening ", path), path);
   sqlite3_extended_result_codes(raw, 1);
   return database;
 }

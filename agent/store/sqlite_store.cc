@@ -69,14 +69,20 @@ CREATE TABLE standing (
 INSERT INTO standing (id) VALUES (1);
 )sql";
 
+constexpr char kPendingSessions[] = R"sql(
+ALTER TABLE grants ADD COLUMN sessions_pending INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX pending_sessions ON grants (sequence) WHERE sessions_pending = 1;
+CREATE INDEX audit_times ON audit (time_ns);
+)sql";
+
 // Each brings a ledger from the version that is its position to the next.
-constexpr const char* kMigrations[] = {kFirstSchema, kStandingOrders};
+constexpr const char* kMigrations[] = {kFirstSchema, kStandingOrders, kPendingSessions};
 constexpr int64_t kSchemaVersion = std::size(kMigrations);
 
 constexpr char kGrantColumns[] =
     "id, sequence, sources, ports, duration_ns, not_after_ns, requestor, justification, "
     "on_expiry, created_by, fingerprint, state, start_ns, end_ns, deadline_ns, boot_id, "
-    "end_cause, packets, bytes, first_used_ns, last_used_ns, clock_skew_ns";
+    "end_cause, packets, bytes, first_used_ns, last_used_ns, clock_skew_ns, sessions_pending";
 constexpr char kAuditColumns[] =
     "number, time_ns, kind, actor, grant_id, requestor, sources, ports, end_ns, detail";
 
@@ -104,6 +110,7 @@ absl::StatusOr<Grant> ReadGrant(const SqliteStatement& row) {
   grant.usage.first_used = DecodeTime(row.OptionalInt(19));
   grant.usage.last_used = DecodeTime(row.OptionalInt(20));
   grant.clock_skew = DecodeDuration(row.OptionalInt(21));
+  grant.sessions_pending = row.Int(22) != 0;
   return grant;
 }
 
@@ -159,9 +166,11 @@ struct SqliteStore::Statements {
   SqliteStatement put;
   SqliteStatement erase;
   SqliteStatement insert_event;
+  SqliteStatement clear_pending;
   SqliteStatement find;
   SqliteStatement list_live;
   SqliteStatement list_all;
+  SqliteStatement first_since;
   SqliteStatement list_audit;
   SqliteStatement put_standing;
   SqliteStatement put_seen;
@@ -178,12 +187,14 @@ absl::StatusOr<std::unique_ptr<SqliteStore::Statements>> SqliteStore::Statements
   POSTERN_ASSIGN_OR_RETURN(
       SqliteStatement put,
       database.Prepare(absl::StrCat("INSERT OR REPLACE INTO grants (", kGrantColumns,
-                                    ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")));
+                                    ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")));
   POSTERN_ASSIGN_OR_RETURN(SqliteStatement erase,
                            database.Prepare("DELETE FROM grants WHERE id = ?"));
   POSTERN_ASSIGN_OR_RETURN(SqliteStatement insert_event,
                            database.Prepare(absl::StrCat("INSERT INTO audit (", kAuditColumns,
                                                          ") VALUES (?,?,?,?,?,?,?,?,?,?)")));
+  POSTERN_ASSIGN_OR_RETURN(SqliteStatement clear_pending,
+                           database.Prepare("UPDATE grants SET sessions_pending = 0 WHERE id = ?"));
   POSTERN_ASSIGN_OR_RETURN(SqliteStatement find,
                            database.Prepare(absl::StrCat(select, "WHERE id = ?")));
   POSTERN_ASSIGN_OR_RETURN(
@@ -193,10 +204,18 @@ absl::StatusOr<std::unique_ptr<SqliteStore::Statements>> SqliteStore::Statements
   POSTERN_ASSIGN_OR_RETURN(
       SqliteStatement list_all,
       database.Prepare(absl::StrCat(select, "WHERE sequence > ? ORDER BY sequence LIMIT ?")));
+  // Of all that are not older, the one with the lowest number: the clock may have
+  // been set back in between.
+  POSTERN_ASSIGN_OR_RETURN(
+      SqliteStatement first_since,
+      database.Prepare(
+          "SELECT CASE WHEN (SELECT time_ns FROM audit ORDER BY number LIMIT 1) >= ? THEN 1 ELSE "
+          "coalesce((SELECT min(number) FROM audit INDEXED BY audit_times WHERE time_ns >= ?), 0) "
+          "END"));
   POSTERN_ASSIGN_OR_RETURN(
       SqliteStatement list_audit,
       database.Prepare(absl::StrCat("SELECT ", kAuditColumns,
-                                    " FROM audit WHERE number > ? AND time_ns >= ? "
+                                    " FROM audit NOT INDEXED WHERE number > ? AND time_ns >= ? "
                                     "ORDER BY number LIMIT ?")));
   POSTERN_ASSIGN_OR_RETURN(
       SqliteStatement put_standing,
@@ -206,10 +225,11 @@ absl::StatusOr<std::unique_ptr<SqliteStore::Statements>> SqliteStore::Statements
                        "confirm_within_ns = ?"));
   POSTERN_ASSIGN_OR_RETURN(SqliteStatement put_seen,
                            database.Prepare("UPDATE standing SET seen_ns = ?"));
-  return std::make_unique<Statements>(Statements{
-      std::move(begin), std::move(commit), std::move(rollback), std::move(put), std::move(erase),
-      std::move(insert_event), std::move(find), std::move(list_live), std::move(list_all),
-      std::move(list_audit), std::move(put_standing), std::move(put_seen)});
+  return std::make_unique<Statements>(
+      Statements{std::move(begin), std::move(commit), std::move(rollback), std::move(put),
+                 std::move(erase), std::move(insert_event), std::move(clear_pending),
+                 std::move(find), std::move(list_live), std::move(list_all), std::move(first_since),
+                 std::move(list_audit), std::move(put_standing), std::move(put_seen)});
 }
 
 SqliteStore::SqliteStore(SqliteDatabase database, std::unique_ptr<Statements> statements)
@@ -256,6 +276,11 @@ absl::StatusOr<StoredState> SqliteStore::Load() {
   SqliteStatement& list = statements_->list_live;
   list.Bind(1, int64_t{0}).Bind(2, int64_t{INT64_MAX});
   POSTERN_ASSIGN_OR_RETURN(state.live, ReadAll<Grant>(list, ReadGrant));
+  POSTERN_ASSIGN_OR_RETURN(
+      SqliteStatement pending,
+      database_.Prepare(absl::StrCat("SELECT ", kGrantColumns,
+                                     " FROM grants WHERE sessions_pending = 1 ORDER BY sequence")));
+  POSTERN_ASSIGN_OR_RETURN(state.sessions_pending, ReadAll<Grant>(pending, ReadGrant));
   POSTERN_ASSIGN_OR_RETURN(state.last_sequence,
                            Number("SELECT coalesce(max(sequence), 0) FROM grants"));
   POSTERN_ASSIGN_OR_RETURN(const int64_t number,
@@ -311,6 +336,9 @@ absl::Status SqliteStore::Apply(const Write& write) {
   if (write.put) POSTERN_RETURN_IF_ERROR(Put(*write.put));
   if (write.erase) POSTERN_RETURN_IF_ERROR(statements_->erase.Bind(1, *write.erase).Run());
   if (write.audit) POSTERN_RETURN_IF_ERROR(Insert(*write.audit));
+  for (const std::string& id : write.sessions_ended) {
+    POSTERN_RETURN_IF_ERROR(statements_->clear_pending.Bind(1, id).Run());
+  }
   if (write.standing) POSTERN_RETURN_IF_ERROR(Put(*write.standing));
   if (write.seen) {
     POSTERN_RETURN_IF_ERROR(statements_->put_seen.Bind(1, EncodeTime(*write.seen)).Run());
@@ -360,6 +388,7 @@ absl::Status SqliteStore::Put(const Grant& grant) {
       .Bind(20, EncodeTime(grant.usage.first_used))
       .Bind(21, EncodeTime(grant.usage.last_used))
       .Bind(22, EncodeDuration(grant.clock_skew))
+      .Bind(23, static_cast<int64_t>(grant.sessions_pending))
       .Run();
 }
 
@@ -394,6 +423,16 @@ absl::StatusOr<std::vector<Grant>> SqliteStore::ListGrants(int64_t after, size_t
 
 absl::StatusOr<std::vector<AuditEvent>> SqliteStore::ListAudit(uint64_t after, absl::Time since,
                                                                size_t limit) {
+  if (after == 0) {
+    // Not the whole of an old audit, row by row, for the events of today.
+    SqliteStatement& first = statements_->first_since;
+    first.Bind(1, EncodeTime(since)).Bind(2, EncodeTime(since));
+    POSTERN_ASSIGN_OR_RETURN(const bool found, first.Step());
+    const int64_t number = found ? first.Int(0) : 0;
+    first.Reset();
+    if (number == 0) return std::vector<AuditEvent>();
+    after = static_cast<uint64_t>(number) - 1;
+  }
   SqliteStatement& list = statements_->list_audit;
   // absl saturates times before 1677, which is what "from the beginning" needs.
   list.Bind(1, static_cast<int64_t>(std::min<uint64_t>(after, INT64_MAX)))

@@ -21,6 +21,8 @@ namespace postern {
 // What a start needs to know of the past.
 struct StoredState {
   std::vector<Grant> live;
+  // Ended ones whose sessions are still to be ended.
+  std::vector<Grant> sessions_pending;
   int64_t last_sequence = 0;
   uint64_t last_audit_number = 0;
   Standing standing;
@@ -36,6 +38,8 @@ struct Write {
   // Takes back a grant that the kernel refused.
   std::optional<std::string> erase = std::nullopt;
   std::optional<AuditEvent> audit = std::nullopt;
+  // Grants whose sessions are ended now, by their ids.
+  std::vector<std::string> sessions_ended = {};
   std::optional<Standing> standing = std::nullopt;
   // The wall time now, from which a later start tells a clock that went back.
   std::optional<absl::Time> seen = std::nullopt;

@@ -11,6 +11,7 @@ absl::StatusOr<StoredState> FakeStore::Load() {
   StoredState state;
   for (const auto& [id, grant] : grants_) {
     if (grant.state == GrantState::kActive) state.live.push_back(grant);
+    if (grant.sessions_pending) state.sessions_pending.push_back(grant);
   }
   state.last_sequence = last_sequence_;
   if (!audit_.empty()) state.last_audit_number = audit_.back().number;
@@ -39,6 +40,9 @@ absl::Status FakeStore::Commit(const std::vector<Write>& writes) {
     }
     if (write.erase) grants_.erase(*write.erase);
     if (write.audit) audit_.push_back(*write.audit);
+    for (const std::string& id : write.sessions_ended) {
+      if (const auto it = grants_.find(id); it != grants_.end()) it->second.sessions_pending = false;
+    }
     if (write.standing) standing_ = *write.standing;
     if (write.seen) last_seen_ = *write.seen;
   }

@@ -36,6 +36,7 @@ class FakeStore final : public Store {
   int commits() const { return commits_; }
   const std::map<std::string, Grant, std::less<>>& grants() const { return grants_; }
   const std::vector<AuditEvent>& audit() const { return audit_; }
+  const Standing& standing() const { return standing_; }
 
  private:
   absl::Status commit_failure_;

@@ -27,10 +27,10 @@ struct Scene {
 };
 
 void CheckAddress(absl::string_view grpc_peer) {
-  const std::optional<Address> address = AddressOfPeer(grpc_peer);
-  if (!address.has_value()) return;
-  const absl::StatusOr<Address> again = Address::Parse(address->ToString());
-  FUZZ_CHECK(again.ok() && *again == *address);
+  const std::optional<Endpoint> peer = EndpointOfPeer(grpc_peer);
+  if (!peer.has_value()) return;
+  const absl::StatusOr<Address> again = Address::Parse(peer->address.ToString());
+  FUZZ_CHECK(again.ok() && *again == peer->address);
 }
 
 Scene Read(absl::string_view text) {

@@ -57,6 +57,7 @@ class SimulatedDisk final : public Store {
   // The last time that was written and is to be believed.
   std::optional<absl::Time> last_seen() const { return last_seen_; }
 
+  bool locked_down() const { return store_.standing().lockdown.has_value(); }
   // What is durable.
   const Grant* Find(absl::string_view id) const;
   size_t size() const { return store_.grants().size(); }

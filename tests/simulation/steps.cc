@@ -87,6 +87,8 @@ void World::Step() {
     Connect();
   } else if (draw < 49) {
     Send();
+  } else if (random_.Chance(locked_ ? 30 : 2)) {
+    GiveOrder();
   } else {
     SubmitSome();
   }
@@ -146,6 +148,7 @@ void World::StartAgain() {
     for (Entry& entry : entries_) entry.kernel.push_back(std::nullopt);
   }
   Resolve();
+  CheckOwed();
 }
 
 void World::Reboot() {

@@ -115,6 +115,9 @@ void World::Submit(const std::vector<Request>& requests) {
                            [&](const auto& entry) { return entry.first == id; });
     if (it == planned.end()) it = planned.insert(planned.end(), {id, Version()});
     expected.push_back(Expect(it->second, request, step_, live, options.limits));
+    if (locked_ && !it->second && std::holds_alternative<CreateGrant>(request)) {
+      expected.back() = Expected::kRefused;
+    }
     repeats.push_back(false);
     if (expected.back() != Expected::kAccepted) continue;
     const bool was_live = it->second && it->second->LiveAt(step_.boot);
@@ -197,29 +200,62 @@ void World::Answered(const OpenRequest& asked, Expected expected, bool repeat,
   }
 }
 
+void World::CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among) {
+  const BootTime now = host_.clock.Read().boot;
+  for (const Flow& flow : host_.sessions.live()) {
+    if (host_.older().contains(flow) || !among.contains(flow)) continue;
+    if (!revoked.Covers(flow.remote, Protocol::kTcp, flow.local_port)) continue;
+    const bool covered = std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+      return entry.now && entry.now->LiveAt(now) &&
+             entry.now->Covers(flow.remote, Protocol::kTcp, flow.local_port);
+    });
+    if (!covered) {
+      throw Violation{absl::StrCat("I1: the revoke of ", revoked.asked.id,
+                                   " is in force, and a session from ", flow.remote.ToString(),
+                                   " lives on")};
+    }
+  }
+}
+
 // Whoever revokes may believe the answer: the sessions are gone.
 void World::CheckSessions() {
-  const BootTime now = step_.boot;
   const bool failed = host_.sessions.TakeFailed();
   for (const ModelGrant& revoked : std::exchange(revoked_, {})) {
-    if (failed) continue;
-    for (const Flow& flow : host_.sessions.live()) {
-      if (host_.older().contains(flow)) continue;
-      if (!revoked.Covers(flow.remote, Protocol::kTcp, flow.local_port)) continue;
-      const bool covered = std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-        return entry.now && entry.now->LiveAt(now) &&
-               entry.now->Covers(flow.remote, Protocol::kTcp, flow.local_port);
-      });
-      if (!covered) {
-        throw Violation{absl::StrCat("I1: the revoke of ", revoked.asked.id,
-                                     " was acknowledged, and a session from ",
-                                     flow.remote.ToString(), " lives on")};
-      }
+    if (failed) {
+      owed_.push_back({revoked, host_.sessions.live()});
+    } else {
+      CheckEnded(revoked, host_.sessions.live());
+    }
+  }
+}
+
+// What a start makes good.
+void World::CheckOwed() {
+  if (!host_.alive() || host_.sessions.TakeFailed()) return;
+  for (const Owed& owed : std::exchange(owed_, {})) {
+    // One that a full disk did not take is forgotten.
+    const Grant* durable = host_.disk.Find(owed.revoked.asked.id);
+    if (durable != nullptr && durable->state == GrantState::kRevoked) {
+      CheckEnded(owed.revoked, owed.live);
     }
   }
 }
 
 // ---- What the open questions came to ------------------------------------------
+
+void World::Owe(const Entry& entry, const Version& durable) {
+  if (!durable || durable->state != GrantState::kRevoked) return;
+  bool revokes = false;
+  for (const Request& request : entry.Open()) {
+    const auto* revoke = std::get_if<RevokeGrant>(&request);
+    // Where several ask for it, the first one counts, and it may have been refused.
+    if (revoke != nullptr && revoke->keep_sessions) return;
+    revokes = revokes || revoke != nullptr;
+  }
+  if (revokes && entry.now && entry.now->state == GrantState::kActive) {
+    owed_.push_back({*durable, host_.sessions.live()});
+  }
+}
 
 void World::ResolveCrashed(Entry& entry) {
   std::vector<Version> candidates = Outcomes(entry.now, entry.Unanswered(), step_);
@@ -241,6 +277,7 @@ void World::ResolveCrashed(Entry& entry) {
                                  " is neither as it was nor as it was to be")};
   }
   const Version now = *found;
+  Owe(entry, now);
   Append(entry.kernel, candidates);
   if (host_.kernel.uncertain()) {
     Append(entry.kernel, Outcomes(entry.now, entry.Open(), step_));
@@ -285,6 +322,7 @@ void World::Resolve() {
     if (host_.alive() && !host_.kernel.uncertain() && !host_.kernel.tampered())
       entry.kernel.clear();
   }
+  ResolveLockdown();
   failures_before_ = host_.disk.failures();
   NoteTrouble();
   Check();

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,9 @@ class World {
   void Tamper();
   void Connect();
   void Send();
+  void GiveOrder();
+  void LockDown();
+  void LiftLockdown();
 
   // Requests.
   Request RandomRequest();
@@ -61,6 +65,11 @@ class World {
   void Answered(const OpenRequest& asked, Expected expected, bool repeat,
                 const absl::StatusOr<Grant>& answer);
   void CheckSessions();
+  // That none lives which `revoked` admitted and nothing covers any more.
+  void CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among);
+  void CheckOwed();
+  // Adds to `owed_` what a crash left of the requests of the present step.
+  void Owe(const Entry& entry, const Version& durable);
   Entry& EntryOf(absl::string_view id);
 
   void PlanFaults();
@@ -79,6 +88,10 @@ class World {
   // After each piece of the daemon's work: what the open requests came to.
   void Resolve();
   void ResolveCrashed(Entry& entry);
+  void ResolveOrder();
+  void ResolveLockdown();
+  // Where a lockdown ended the grant, or did not.
+  void TakeLockdown(Entry& entry, bool is_ended);
   void TakeRenewed(Entry& entry);
   void Check();
   void Tell(absl::string_view text);
@@ -99,6 +112,20 @@ class World {
   BootTime trouble_;
   // What was revoked with its sessions in the present step.
   std::vector<ModelGrant> revoked_;
+  // The same, where the sessions could not be ended: a crash came before, or the
+  // kernel refused. The next start does.
+  // Only the sessions of that time: later ones may be somebody else's.
+  struct Owed {
+    ModelGrant revoked;
+    std::set<Flow> live;
+  };
+  std::vector<Owed> owed_;
+  // Nothing is granted.
+  bool locked_ = false;
+  // The present step changes that.
+  bool ordered_ = false;
+  // The disk may have it otherwise, because it failed.
+  bool order_behind_ = false;
   bool with_trace_;
   std::string story_;
   std::vector<std::string> trace_;

@@ -98,7 +98,7 @@ class TroubleTest : public DaemonTest {
 TEST_F(TroubleTest, AReadOnlyStateFolderLeavesAClosedGate) {
   MountState();
   MakeStateReadOnly();
-  ExpectNoStart(host_->state_dir());
+  ExpectNoStart(absl::StrCat(host_->state_dir(), " is on a read-only file system"));
 }
 
 TEST_F(TroubleTest, AFullStateFolderLeavesAClosedGate) {
@@ -118,7 +118,7 @@ TEST_F(TroubleTest, AStartThatFailsLeavesLiveGrantsAlone) {
   Allow(kFriend, absl::Minutes(1));
   host_->daemon().Kill();
   MakeStateReadOnly();
-  ExpectNoStart(host_->state_dir());
+  ExpectNoStart(absl::StrCat(host_->state_dir(), " is on a read-only file system"));
   EXPECT_TRUE(host_->Admits(kFriend, 22));
 }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -142,6 +143,81 @@ TEST_F(LifecycleTest, AResetGrantThatEndedWhileTheDaemonWasDownLosesItsSessions)
   Restart();
   ASSERT_THAT(sessions_.calls, SizeIs(1));
   EXPECT_THAT(sessions_.calls[0][0].keys, ElementsAre(Key("203.0.113.7", 22)));
+}
+
+Flow SessionFrom(absl::string_view remote) {
+  return {.remote = A(remote), .remote_port = 50000, .local = A("192.0.2.1"), .local_port = 22};
+}
+
+// The daemon dies after a revoke is durable, and before its sessions are ended.
+class PendingSessionsTest : public GateTest {
+ protected:
+  void RevokeAndDie(int id, bool keep_sessions = false) {
+    sessions_.Fail(absl::UnavailableError("killed"));
+    ASSERT_TRUE(Revoke(id, keep_sessions).ok());
+    sessions_.Fail(absl::OkStatus());
+    sessions_.calls.clear();
+  }
+};
+
+TEST_F(PendingSessionsTest, AreEndedAtTheNextStart) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Hours(1)).ok());
+  sessions_.live = {SessionFrom("203.0.113.7"), SessionFrom("198.51.100.1")};
+  RevokeAndDie(1);
+  Restart();
+  EXPECT_THAT(sessions_.live, ElementsAre(SessionFrom("198.51.100.1")));
+  // And once.
+  Pass(absl::Seconds(1));
+  sessions_.calls.clear();
+  Restart();
+  EXPECT_THAT(sessions_.calls, IsEmpty());
+}
+
+TEST_F(PendingSessionsTest, AreEndedAfterAResetGrantsEndToo) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Minutes(1), OnExpiry::kReset).ok());
+  sessions_.live = {SessionFrom("203.0.113.7")};
+  sessions_.Fail(absl::UnavailableError("killed"));
+  Pass(absl::Minutes(1));
+  sessions_.Fail(absl::OkStatus());
+  Restart();
+  EXPECT_THAT(sessions_.live, IsEmpty());
+}
+
+TEST_F(PendingSessionsTest, StayWhereSomethingElseAdmitsThem) {
+  options_.gate.always_allow = {P("198.51.100.0/24")};
+  Restart();
+  ASSERT_TRUE(Create(1, "203.0.113.0/24", absl::Hours(1)).ok());
+  ASSERT_TRUE(Create(2, "203.0.113.7", absl::Hours(1)).ok());
+  ASSERT_TRUE(Create(3, "198.51.100.1", absl::Hours(1)).ok());
+  const std::set<Flow> live = {SessionFrom("203.0.113.7"), SessionFrom("198.51.100.1")};
+  sessions_.live = live;
+  RevokeAndDie(1);
+  RevokeAndDie(3);
+  Restart();
+  EXPECT_THAT(sessions_.calls, SizeIs(1));
+  EXPECT_EQ(sessions_.live, live);
+}
+
+TEST_F(PendingSessionsTest, StayWhereTheRevokeSaysSo) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Hours(1)).ok());
+  sessions_.live = {SessionFrom("203.0.113.7")};
+  RevokeAndDie(1, /*keep_sessions=*/true);
+  Restart();
+  EXPECT_THAT(sessions_.calls, IsEmpty());
+  EXPECT_THAT(sessions_.live, SizeIs(1));
+}
+
+TEST_F(PendingSessionsTest, OfARevokeThatWasDoneAreForgottenBeforeAnybodyElseIsLetIn) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Hours(1)).ok());
+  ASSERT_TRUE(Revoke(1).ok());
+  EXPECT_TRUE(store_.grants().at(Id(1)).sessions_pending);
+  ASSERT_TRUE(Create(2, "203.0.113.7", absl::Minutes(1)).ok());
+  EXPECT_FALSE(store_.grants().at(Id(1)).sessions_pending);
+  // Or within a second.
+  ASSERT_TRUE(Revoke(2).ok());
+  ASSERT_TRUE(gatekeeper_->NextAlarm().has_value());
+  Pass(absl::Seconds(1));
+  EXPECT_FALSE(store_.grants().at(Id(2)).sessions_pending);
 }
 
 TEST_F(LifecycleTest, ADaemonThatCannotStartLeavesAGate) {

@@ -82,7 +82,7 @@ TEST(CheckRole, EachRoleMayDoWhatTheOnesBeforeItMay) {
   }
 }
 
-TEST(AddressOfPeer, ReadsWhatGrpcWrites) {
+TEST(EndpointOfPeer, ReadsWhatGrpcWrites) {
   const struct {
     const char* peer;
     const char* address;
@@ -95,13 +95,15 @@ TEST(AddressOfPeer, ReadsWhatGrpcWrites) {
       {"ipv6:%5Bfe80::1%25eth0%5D:50000", "fe80::1"},
   };
   for (const auto& peer : kPeers) {
-    const std::optional<Address> address = AddressOfPeer(peer.peer);
-    ASSERT_TRUE(address.has_value()) << peer.peer;
-    EXPECT_EQ(address->ToString(), peer.address);
+    const std::optional<Endpoint> endpoint = EndpointOfPeer(peer.peer);
+    ASSERT_TRUE(endpoint.has_value()) << peer.peer;
+    EXPECT_EQ(endpoint->address.ToString(), peer.address);
+    EXPECT_EQ(endpoint->port, 50000);
   }
-  for (const char* peer : {"", "unix:", "unix:/run/x", "ipv4:", "ipv4:x:1", "ipv4:203.0.113.7",
-                           "ipv6:%5B%5D:1", "203.0.113.7:1"}) {
-    EXPECT_FALSE(AddressOfPeer(peer).has_value()) << peer;
+  for (const char* peer :
+       {"", "unix:", "unix:/run/x", "ipv4:", "ipv4:x:1", "ipv4:203.0.113.7", "ipv6:%5B%5D:1",
+        "203.0.113.7:1", "ipv4:203.0.113.7:65536", "ipv4:203.0.113.7:"}) {
+    EXPECT_FALSE(EndpointOfPeer(peer).has_value()) << peer;
   }
 }
 

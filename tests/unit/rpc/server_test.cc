@@ -7,6 +7,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <string>
@@ -194,6 +195,28 @@ TEST_F(ServerTest, AViewerCanAskWhoWasDenied) {
   request.set_max_sources(1001);
   EXPECT_EQ(stub->ListDenied(NewContext().get(), request, &response).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ServerTest, TheDoctorKnowsWhetherTheGateIsArmed) {
+  // The settings say enforce all the while.
+  agent_.OnLoop([this](Gatekeeper& gatekeeper) {
+    GatekeeperOptions observe{.gate = {}, .limits = agent_.config.limits};
+    observe.gate.ports = agent_.config.limits.guarded_ports;
+    observe.gate.enforce = false;
+    EXPECT_EQ(gatekeeper.Reconfigure(observe, "test"), absl::OkStatus());
+  });
+  const auto observes = [this] {
+    v1::DiagnoseResponse response;
+    EXPECT_TRUE(agent_.LocalStub()->Diagnose(NewContext().get(), {}, &response).ok());
+    return std::any_of(response.findings().begin(), response.findings().end(),
+                       [](const v1::Finding& f) { return f.name() == "observe-mode"; });
+  };
+  EXPECT_TRUE(observes());
+  v1::ArmRequest request;
+  request.mutable_confirm_within()->set_seconds(600);
+  v1::ArmResponse response;
+  ASSERT_TRUE(agent_.LocalStub()->Arm(NewContext().get(), request, &response).ok());
+  EXPECT_FALSE(observes());
 }
 
 // ---- Refusals

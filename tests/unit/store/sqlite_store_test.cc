@@ -141,6 +141,57 @@ TEST_F(SqliteStoreTest, ListsInPages) {
   EXPECT_THAT(*store_->ListAudit(0, FullEvent(5).time, 10), ElementsAre(FullEvent(5)));
 }
 
+TEST_F(SqliteStoreTest, EventsSinceATimeAreFoundWhateverTheClockDid) {
+  const absl::Time start = FullEvent(0).time;
+  // Set back after the third.
+  const int seconds[] = {10, 20, 30, 5, 15, 25};
+  for (uint64_t number = 1; number <= 6; ++number) {
+    AuditEvent event = FullEvent(number);
+    event.time = start + absl::Seconds(seconds[number - 1]);
+    ASSERT_TRUE(store_->Commit({AuditWrite(event)}).ok());
+  }
+  const auto since = [&](int second, uint64_t after = 0) {
+    std::vector<uint64_t> numbers;
+    const auto events = store_->ListAudit(after, start + absl::Seconds(second), 10);
+    EXPECT_TRUE(events.ok()) << events.status();
+    for (const AuditEvent& event : *events) {
+      numbers.push_back(event.number);
+    }
+    return numbers;
+  };
+  EXPECT_THAT(since(0), ElementsAre(1, 2, 3, 4, 5, 6));
+  EXPECT_THAT(since(10), ElementsAre(1, 2, 3, 5, 6));
+  EXPECT_THAT(since(20), ElementsAre(2, 3, 6));
+  EXPECT_THAT(since(20, 2), ElementsAre(3, 6));
+  EXPECT_THAT(since(31), IsEmpty());
+}
+
+TEST_F(SqliteStoreTest, SessionsArePendingUntilTheyAreSaidToBeEnded) {
+  Grant one = FullGrant(1);
+  one.state = GrantState::kRevoked;
+  one.sessions_pending = true;
+  Grant two = FullGrant(2);
+  two.state = GrantState::kRevoked;
+  two.sessions_pending = true;
+  ASSERT_TRUE(store_->Commit({PutWrite(one), PutWrite(two)}).ok());
+  Write ended;
+  ended.sessions_ended = {Id(1), Id(7)};
+  ASSERT_TRUE(store_->Commit({ended}).ok());
+  Reopen();
+  EXPECT_THAT(store_->Load()->sessions_pending, ElementsAre(two));
+  EXPECT_FALSE((*store_->FindGrant(Id(1)))->sessions_pending);
+}
+
+TEST_F(SqliteStoreTest, ALedgerOfTheSecondSchemaIsTakenOver) {
+  ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1)), AuditWrite(FullEvent(1))}).ok());
+  RunSql(
+      "DROP INDEX pending_sessions; DROP INDEX audit_times;"
+      "ALTER TABLE grants DROP COLUMN sessions_pending; PRAGMA user_version = 2");
+  Reopen();
+  EXPECT_THAT(store_->Load()->live, ElementsAre(FullGrant(1)));
+  EXPECT_THAT(*store_->ListAudit(0, FullEvent(1).time, 10), ElementsAre(FullEvent(1)));
+}
+
 TEST_F(SqliteStoreTest, OnlyTheOwnerMayRead) {
   ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1))}).ok());
   int files = 0;
