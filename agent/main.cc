@@ -5,6 +5,7 @@
 #include <string>
 
 #include "agent/app/agent.h"
+#include "agent/app/journal.h"
 #include "agent/app/remove_gate.h"
 #include "agent/config/config.h"
 #include "agent/systemd/log.h"
@@ -30,6 +31,15 @@ int TakeGateDown(const std::string& socket) {
   }
   std::puts(*removed ? "The gate is down: Postern closes no port of this host any more."
                      : "No gate stands: Postern closes no port of this host.");
+  return 0;
+}
+
+int TellCheck(const std::string& config_path, const absl::Status& checked) {
+  if (!checked.ok()) {
+    std::fprintf(stderr, "%s\n", Printable(checked.message()).c_str());
+    return kFailed;
+  }
+  std::printf("%s: ok\n", config_path.c_str());
   return 0;
 }
 
@@ -65,19 +75,11 @@ int Main(int argc, char** argv) {
   }
   absl::StatusOr<Config> config = LoadConfig(config_path);
   if (remove_gate) return TakeGateDown(config.ok() ? config->socket : Config().socket);
-  if (!config.ok()) {
-    std::fprintf(stderr, "%s\n", Printable(config.status().message()).c_str());
-    return kFailed;
-  }
-  if (check) {
-    std::printf("%s: ok\n", config_path.c_str());
-    return 0;
-  }
-  if (absl::Status status = RunAgent(*std::move(config), config_path); !status.ok()) {
-    Log(Priority::kError, status.message());
-    return kFailed;
-  }
-  return 0;
+  if (check) return TellCheck(config_path, config.status());
+  const absl::Status status =
+      config.ok() ? RunAgent(*std::move(config), config_path) : config.status();
+  if (!status.ok()) Log(LineOf(kAgentFailed, std::string(status.message())));
+  return status.ok() ? 0 : kFailed;
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "agent/app/event_loop.h"
 #include "agent/app/journal.h"
 #include "agent/app/ledger_file.h"
+#include "agent/app/status_line.h"
 #include "agent/config/last_gate.h"
 #include "agent/config/reload.h"
 #include "agent/config/tls_files.h"
@@ -135,7 +136,8 @@ class Agent {
     mailbox_.Drain(*gatekeeper_);
     server_.reset();
     gatekeeper_->Stop();
-    Log(Priority::kInfo, "stopped; the gate stays closed and live grants run to their ends");
+    Log(LineOf(KindOf(AuditKind::kAgentStopped),
+               "stopped; the gate stays closed and live grants run to their ends"));
     return failure_;
   }
 
@@ -152,7 +154,8 @@ class Agent {
     WarnOfExposedSessions();
     POSTERN_RETURN_IF_ERROR(AfterWork());
     NotifyReady(status_line_);
-    Log(Priority::kInfo, absl::StrCat("version ", kVersion, ": ", status_line_));
+    Log(LineOf(KindOf(AuditKind::kAgentStarted),
+               absl::StrCat("version ", kVersion, ": ", status_line_)));
     return absl::OkStatus();
   }
 
@@ -240,7 +243,8 @@ class Agent {
   absl::Status AfterWork() {
     POSTERN_RETURN_IF_ERROR(loop_->SetAlarm(gatekeeper_->NextAlarm()));
     KeepLastGate();
-    std::string line = StatusLine(config_.limits.guarded_ports, *gatekeeper_);
+    std::string line = StatusLine(gatekeeper_->KnownStatus(), config_.limits.guarded_ports.size(),
+                                  !ledger_replaced_.empty());
     if (line == status_line_) return absl::OkStatus();
     status_line_ = std::move(line);
     NotifyStatus(status_line_);
@@ -273,7 +277,7 @@ class Agent {
   void HearOfDenied() {
     const absl::StatusOr<std::vector<AccessKey>> knocks = denied_log_->Read();
     if (!knocks.ok()) return Fail(knocks.status());
-    for (const AccessKey& knock : *knocks) LogDenied(knock, gatekeeper_->enforces());
+    for (const AccessKey& knock : *knocks) Log(DeniedLine(knock, gatekeeper_->enforces()));
   }
 
   // A loop whose alarm cannot be set would miss ends, and one that cannot hear
@@ -291,7 +295,7 @@ class Agent {
     HearOfTable();
     absl::StatusOr<Config> wanted = LoadConfig(config_path_);
     if (!wanted.ok()) {
-      Log(Priority::kError, absl::StrCat("not reloaded: ", wanted.status().message()));
+      LogNotReloaded(wanted.status());
     } else {
       Take(PlanReload(config_, *wanted));
     }
@@ -303,16 +307,20 @@ class Agent {
     for (const std::string& message : plan.needs_restart) Log(Priority::kWarning, message);
     if (absl::Status status = gatekeeper_->Reconfigure(OptionsOf(plan.config), "agent");
         !status.ok()) {
-      Log(Priority::kError, absl::StrCat("not reloaded: ", status.message()));
-      return;
+      return LogNotReloaded(status);
     }
     config_ = std::move(plan.config);
     kept_gate_enforces_.reset();
     server_->Reload(config_, Facts());
     WarnOfExposedSessions();
-    Log(Priority::kInfo, plan.applied.empty()
-                             ? std::string("reloaded; nothing changed")
-                             : absl::StrCat("reloaded: ", absl::StrJoin(plan.applied, ", ")));
+    Log(LineOf(KindOf(AuditKind::kConfigReloaded),
+               plan.applied.empty()
+                   ? "reloaded; nothing changed"
+                   : absl::StrCat("reloaded: ", absl::StrJoin(plan.applied, ", "))));
+  }
+
+  static void LogNotReloaded(const absl::Status& why) {
+    Log(LineOf(kReloadRefused, absl::StrCat("not reloaded: ", why.message())));
   }
 
   AgentFacts Facts() const {
@@ -333,11 +341,7 @@ class Agent {
       return;
     }
     const size_t shown = std::min(exposed->size(), kMostSessionsShown);
-    for (size_t i = 0; i < shown; ++i) {
-      Log(Priority::kWarning,
-          absl::StrCat("the session from ", (*exposed)[i].ToString(),
-                       " stays, but no grant covers it: it could not be opened again"));
-    }
+    for (size_t i = 0; i < shown; ++i) Log(UncoveredLine((*exposed)[i]));
     if (exposed->size() > shown) {
       Log(Priority::kWarning,
           absl::StrCat("and ", exposed->size() - shown, " more sessions that no grant covers"));

@@ -1,11 +1,20 @@
 #include "agent/app/journal.h"
 
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "agent/systemd/log.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
 
 namespace postern {
 namespace {
+
+constexpr char kSource[] = "POSTERN_SOURCE";
+constexpr char kPort[] = "POSTERN_PORT";
 
 template <typename Value>
 std::string Join(const std::vector<Value>& values) {
@@ -14,114 +23,82 @@ std::string Join(const std::vector<Value>& values) {
   });
 }
 
-const char* Verb(AuditKind kind) {
-  switch (kind) {
-    case AuditKind::kGrantCreated:
-      return "created";
-    case AuditKind::kGrantExtended:
-      return "extended";
-    case AuditKind::kGrantMoved:
-      return "moved";
-    case AuditKind::kGrantRevoked:
-      return "revoked";
-    case AuditKind::kGrantExpired:
-      return "expired";
-    case AuditKind::kGrantFailed:
-      return "failed";
-    case AuditKind::kAgentStarted:
-      return "started";
-    case AuditKind::kAgentStopped:
-      return "stopped";
-    case AuditKind::kConfigReloaded:
-      return "reloaded";
-    case AuditKind::kFirewallRepaired:
-      return "repaired";
-    case AuditKind::kClockChanged:
-      return "clock changed";
-    case AuditKind::kLockedDown:
-      return "locked down";
-    case AuditKind::kLockdownLifted:
-      return "lockdown lifted";
-    case AuditKind::kArmed:
-      return "armed";
-    case AuditKind::kConfirmed:
-      return "confirmed";
-    case AuditKind::kDisarmed:
-      return "disarmed";
-    case AuditKind::kLedgerReplaced:
-      return "ledger replaced";
-    case AuditKind::kGrantsRestored:
-      return "restored";
+// "GRANT_CREATED": "grant created".
+std::string InWords(const JournalKind& kind) {
+  return absl::AsciiStrToLower(absl::StrReplaceAll(kind.event, {{"_", " "}}));
+}
+
+std::string AboutGrant(const AuditEvent& event) {
+  const std::string words = InWords(KindOf(event.kind));
+  std::string text =
+      absl::StrCat("grant ", event.grant_id, " ", absl::StripPrefix(words, "grant "), " by ",
+                   event.actor, ": ", Join(event.sources), " to ", Join(event.ports));
+  if (event.end) {
+    absl::StrAppend(&text, " until ",
+                    absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", *event.end, absl::UTCTimeZone()));
   }
-  return "unknown";
+  if (!event.requestor.empty()) absl::StrAppend(&text, " for ", event.requestor);
+  if (!event.detail.empty()) absl::StrAppend(&text, " (", event.detail, ")");
+  return text;
 }
 
-std::string Seconds(absl::Time time) {
-  return absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone());
+std::string AboutGate(const AuditEvent& event) {
+  std::string text = absl::StrCat("the gate: ", InWords(KindOf(event.kind)), " by ", event.actor);
+  if (!event.detail.empty()) absl::StrAppend(&text, ": ", event.detail);
+  return text;
 }
 
-void LogAgentEvent(const AuditEvent& event) {
+}  // namespace
+
+LogLine LineOf(const JournalKind& kind, std::string message) {
+  return {.priority = kind.priority,
+          .message = std::move(message),
+          .fields = {{"MESSAGE_ID", kind.message_id}, {"POSTERN_EVENT", kind.event}}};
+}
+
+LogLine LineOf(const AuditEvent& event) {
+  LogLine line =
+      LineOf(KindOf(event.kind), event.grant_id.empty() ? AboutGate(event) : AboutGrant(event));
+  line.fields.emplace_back("POSTERN_NUMBER", absl::StrCat(event.number));
+  line.fields.emplace_back("POSTERN_ACTOR", event.actor);
+  if (!event.grant_id.empty()) line.fields.emplace_back("POSTERN_GRANT_ID", event.grant_id);
+  if (!event.requestor.empty()) line.fields.emplace_back("POSTERN_REQUESTOR", event.requestor);
+  for (const Prefix& source : event.sources) line.fields.emplace_back(kSource, source.ToString());
+  for (const Port& port : event.ports) line.fields.emplace_back(kPort, port.ToString());
+  return line;
+}
+
+LogLine DeniedLine(const AccessKey& knock, bool enforced) {
+  const std::string port =
+      absl::StrCat(knock.port, knock.protocol == Protocol::kTcp ? "/tcp" : "/udp");
+  LogLine line = LineOf(
+      kAccessDenied, absl::StrCat(enforced ? "denied: " : "let through, as the mode is observe: ",
+                                  knock.source.address.ToString(), " knocked on ", port,
+                                  " and no grant covers it"));
+  line.fields.emplace_back(kSource, knock.source.ToString());
+  line.fields.emplace_back(kPort, port);
+  return line;
+}
+
+LogLine UncoveredLine(const Flow& session) {
+  LogLine line =
+      LineOf(kSessionUncovered,
+             absl::StrCat("the session from ", session.ToString(),
+                          " stays, but no grant covers it: it could not be opened again"));
+  line.fields.emplace_back(kSource, Prefix::Host(session.remote).ToString());
+  line.fields.emplace_back(kPort, absl::StrCat(session.local_port, "/tcp"));
+  return line;
+}
+
+void LogEvent(const AuditEvent& event) {
   switch (event.kind) {
-    // These have their own, fuller lines.
     case AuditKind::kAgentStarted:
     case AuditKind::kAgentStopped:
     case AuditKind::kConfigReloaded:
       return;
     default:
-      break;
+      return Log(LineOf(event));
   }
-  std::string line = absl::StrCat("the gate: ", Verb(event.kind), " by ", event.actor);
-  if (!event.detail.empty()) absl::StrAppend(&line, ": ", event.detail);
-  Log(Priority::kWarning, line,
-      {{"POSTERN_EVENT", Verb(event.kind)},
-       {"POSTERN_NUMBER", absl::StrCat(event.number)},
-       {"POSTERN_ACTOR", event.actor}});
-}
-
-}  // namespace
-
-void LogEvent(const AuditEvent& event) {
-  if (event.grant_id.empty()) return LogAgentEvent(event);
-  std::string line =
-      absl::StrCat("grant ", event.grant_id, " ", Verb(event.kind), " by ", event.actor, ": ",
-                   Join(event.sources), " to ", Join(event.ports));
-  if (event.end) absl::StrAppend(&line, " until ", Seconds(*event.end));
-  if (!event.requestor.empty()) absl::StrAppend(&line, " for ", event.requestor);
-  if (!event.detail.empty()) absl::StrAppend(&line, " (", event.detail, ")");
-  Log(event.kind == AuditKind::kGrantFailed ? Priority::kError : Priority::kInfo, line,
-      {{"POSTERN_EVENT", Verb(event.kind)},
-       {"POSTERN_NUMBER", absl::StrCat(event.number)},
-       {"POSTERN_GRANT", event.grant_id},
-       {"POSTERN_ACTOR", event.actor},
-       {"POSTERN_REQUESTOR", event.requestor}});
-}
-
-void LogDenied(const AccessKey& knock, bool enforced) {
-  const std::string source = knock.source.address.ToString();
-  const std::string port =
-      absl::StrCat(knock.port, knock.protocol == Protocol::kTcp ? "/tcp" : "/udp");
-  Log(Priority::kNotice,
-      absl::StrCat(enforced ? "denied: " : "let through, as the mode is observe: ", source,
-                   " knocked on ", port, " and no grant covers it"),
-      {{"POSTERN_EVENT", "denied"}, {"POSTERN_SOURCE", source}, {"POSTERN_PORT", port}});
-}
-
-std::string StatusLine(const std::vector<uint16_t>& ports, const Gatekeeper& gatekeeper) {
-  const bool enforce = gatekeeper.enforces();
-  const size_t live_grants = gatekeeper.live_grants();
-  std::string line = absl::StrCat(enforce ? "enforce: " : "observe: ", absl::StrJoin(ports, ", "),
-                                  enforce ? " closed; " : " watched, nothing is dropped; ",
-                                  live_grants, live_grants == 1 ? " live grant" : " live grants");
-  if (const auto next_end = gatekeeper.NextEnd()) {
-    absl::StrAppend(&line, ", next end ", Seconds(*next_end));
-  }
-  const Standing& standing = gatekeeper.standing();
-  if (standing.lockdown) absl::StrAppend(&line, "; LOCKED DOWN");
-  if (standing.armed && standing.armed->confirm_by) {
-    absl::StrAppend(&line, "; observes again at ", Seconds(standing.armed->confirm_by->wall),
-                    " unless confirmed");
-  }
-  return line;
 }
 
 }  // namespace postern

@@ -1,30 +1,35 @@
-// How the agent speaks of itself: journal lines for events, and the status line.
+// The agent's lines in the journal. All have the fields MESSAGE_ID and
+// POSTERN_EVENT (journal_kinds.h); those about a grant also POSTERN_GRANT_ID,
+// POSTERN_REQUESTOR where it is known, and POSTERN_SOURCE ("203.0.113.7/32") and
+// POSTERN_PORT ("22/tcp") as often as the grant has sources and ports; those of
+// the audit also POSTERN_ACTOR and POSTERN_NUMBER.
 
 #ifndef POSTERN_AGENT_APP_JOURNAL_H_
 #define POSTERN_AGENT_APP_JOURNAL_H_
 
-#include <cstdint>
 #include <string>
-#include <vector>
 
-#include "agent/enforcer/gatekeeper.h"
+#include "agent/app/journal_kinds.h"
+#include "agent/firewall/ruleset.h"
 #include "agent/grants/audit.h"
 #include "agent/grants/grant.h"
+#include "agent/systemd/log.h"
 
 namespace postern {
 
-// One line, with the fields POSTERN_EVENT, POSTERN_GRANT, POSTERN_ACTOR,
-// POSTERN_REQUESTOR and POSTERN_NUMBER.
+LogLine LineOf(const JournalKind& kind, std::string message);
+LogLine LineOf(const AuditEvent& event);
+
+// A source that the gate refused and did not remember, or (where it does not
+// enforce) would have refused; with POSTERN_SOURCE and POSTERN_PORT.
+LogLine DeniedLine(const AccessKey& knock, bool enforced);
+
+// A session that stays, and could not be opened again; with the same fields.
+LogLine UncoveredLine(const Flow& session);
+
+// Logs `event`, except those that the agent tells of in fuller lines: its start,
+// its end and a reload.
 void LogEvent(const AuditEvent& event);
-
-// One line about a source that the gate refused and did not remember, or (where
-// it does not enforce) would have refused; with the fields POSTERN_EVENT
-// ("denied"), POSTERN_SOURCE and POSTERN_PORT ("22/tcp").
-void LogDenied(const AccessKey& knock, bool enforced);
-
-// "enforce: 22, 3389, 5985, 5986 closed; 2 live grants, next end
-// 2026-01-02T15:04:05+00:00"
-std::string StatusLine(const std::vector<uint16_t>& ports, const Gatekeeper& gatekeeper);
 
 }  // namespace postern
 

@@ -194,6 +194,9 @@ class Gatekeeper {
   // By the ledger; where the kernel may hold something else, the answer says so.
   AccessAnswer Check(const Address& source, Protocol protocol, uint16_t port) const;
   absl::StatusOr<GateStatus> Status();
+  // The same without a look at the kernel: `dropped` and `table_protected` are
+  // not set.
+  GateStatus KnownStatus() const;
   // At most `most` of the sources that were refused in the last kDeniedFor.
   absl::StatusOr<DeniedAnswer> Denied(size_t most);
   size_t live_grants() const { return ledger_.size(); }

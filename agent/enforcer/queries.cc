@@ -112,17 +112,21 @@ AccessAnswer Gatekeeper::CheckLedger(const Address& source, Protocol protocol,
 absl::StatusOr<GateStatus> Gatekeeper::Status() {
   POSTERN_ASSIGN_OR_RETURN(const Counter dropped, ReadDropped());
   POSTERN_ASSIGN_OR_RETURN(const bool table_protected, with_.firewall.OwnsTable());
-  const Now now = with_.clock.Read();
+  GateStatus status = KnownStatus();
+  status.dropped = {.packets = dropped_before_.packets + dropped.packets,
+                    .bytes = dropped_before_.bytes + dropped.bytes};
+  status.table_protected = table_protected;
+  return status;
+}
+
+GateStatus Gatekeeper::KnownStatus() const {
   GateStatus status;
   status.live_grants = ledger_.size();
   status.next_end = NextEnd();
   status.started = started_;
-  status.dropped = {.packets = dropped_before_.packets + dropped.packets,
-                    .bytes = dropped_before_.bytes + dropped.bytes};
-  status.now = now.wall;
+  status.now = with_.clock.Read().wall;
   status.enforced = options_.gate.enforce;
   status.standing = standing_;
-  status.table_protected = table_protected;
   status.repairs = repairs_.repairs();
   status.withheld_grants = withheld_.size();
   if (!withheld_.empty()) status.withheld_reason = withheld_reason_;

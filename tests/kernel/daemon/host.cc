@@ -134,7 +134,7 @@ absl::Status DaemonHost::Start() {
   POSTERN_RETURN_IF_ERROR(Launch());
   POSTERN_RETURN_IF_ERROR(AwaitAnswer());
   // The local socket is the first of the two.
-  return AwaitLog(": version ");
+  return AwaitLog(R"("POSTERN_EVENT":"AGENT_STARTED")");
 }
 
 bool DaemonHost::Answers() const {
