@@ -31,6 +31,7 @@ install(FILES systemd/postern-agent.service systemd/postern-lockdown.service
   DESTINATION ${where_units} COMPONENT agent)
 install(FILES systemd/postern-agent.sysusers
   DESTINATION lib/sysusers.d RENAME postern-agent.conf COMPONENT agent)
+install(FILES systemd/postern.catalog DESTINATION lib/systemd/catalog COMPONENT agent)
 install(FILES systemd/postern-agent.tmpfiles
   DESTINATION lib/tmpfiles.d RENAME postern-agent.conf COMPONENT agent)
 install(FILES packaging/postern-agent.preset

@@ -73,9 +73,6 @@ GateOptions GateWithoutConfig() {
 
 std::vector<std::string> WarningsOf(const Config& config) {
   std::vector<std::string> warnings;
-  if (config.mode == Mode::kObserve) {
-    warnings.emplace_back("the mode is observe: packets are counted and none is dropped");
-  }
   if (config.listen) {
     for (std::string& warning : ExpiryWarnings(config.listen->tls, absl::Now())) {
       warnings.push_back(std::move(warning));

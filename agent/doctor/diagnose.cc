@@ -177,6 +177,16 @@ void AddUnread(const HostFacts& facts, std::vector<Finding>& findings) {
          .remedy = "The agent needs CAP_NET_ADMIN, and its unit gives it that; for "
                    "files of /proc see the unit's ProtectProc= and ProcSubset=."});
   }
+  if (facts.legacy_tables_unread) {
+    findings.push_back({.severity = Severity::kNotice,
+                        .name = "legacy-tables-not-examined",
+                        .finding =
+                            "Whether iptables-legacy has rules on this host was not examined: "
+                            "the kernel tells root alone.",
+                        .consequence = "Its drops could make a grant void, and are not told here.",
+                        .remedy = "Nothing, where nobody uses it; otherwise look with "
+                                  "`iptables-legacy-save` and `ip6tables-legacy-save`."});
+  }
   if (!facts.ruleset.cut_short) return;
   findings.push_back({.severity = Severity::kWarning,
                       .name = "not-examined",

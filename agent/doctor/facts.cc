@@ -42,8 +42,8 @@ class HostReader {
     ReadRuleset();
     Take(ReadListeners(ports), facts_.listeners);
     ReadLocal();
-    facts_.legacy_ipv4_tables = Lines("/proc/thread-self/net/ip_tables_names");
-    facts_.legacy_ipv6_tables = Lines("/proc/thread-self/net/ip6_tables_names");
+    facts_.legacy_ipv4_tables = LegacyTables("/proc/thread-self/net/ip_tables_names");
+    facts_.legacy_ipv6_tables = LegacyTables("/proc/thread-self/net/ip6_tables_names");
     // Missing where the kernel came up without IPv6.
     facts_.ipv6_enabled = Number("/proc/sys/net/ipv6/conf/all/disable_ipv6").value_or(1) == 0;
     facts_.tracked = Number("/proc/sys/net/netfilter/nf_conntrack_count");
@@ -77,8 +77,12 @@ class HostReader {
     Take(local->Read(), facts_.local);
   }
 
-  std::vector<std::string> Lines(const char* path) {
+  std::vector<std::string> LegacyTables(const char* path) {
     const absl::StatusOr<std::optional<std::string>> text = ReadFile(path);
+    if (absl::IsPermissionDenied(text.status())) {
+      facts_.legacy_tables_unread = true;
+      return {};
+    }
     if (!text.ok()) {
       Unread(text.status());
       return {};

@@ -41,6 +41,8 @@ struct HostFacts {
   std::optional<bool> tracks_midstream = std::nullopt;
   // What could not be read, and why, one sentence each.
   std::vector<std::string> unread = {};
+  // The names of iptables-legacy's tables could not be read: root alone may.
+  bool legacy_tables_unread = false;
 };
 
 // Reads the calling thread's network namespace; `ports` are the guarded ones.

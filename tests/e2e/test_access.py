@@ -99,12 +99,12 @@ class Told(Case):
         other = self.agent.grant(source=lan.STRANGER, duration="10m")
         end = time.strftime("%H:%M:%SZ", time.gmtime(grant["end"]))
         text = self.agent.status_text()
-        self.assertRegex(text, rf"^enforcing 4 ports; 2 grants live, next ends {end} ")
+        self.assertRegex(text, rf"^enforcing 4 ports; 2 grants live, next ends {end}; ")
         self.assertRegex(text, r"drift repaired 0")
         self.assertIn(text, self.box.run("systemctl", "status", UNIT).stdout)
         # It follows the ledger, and nobody asks.
         end = time.strftime("%H:%M:%SZ", time.gmtime(other["end"]))
-        wait_for(lambda: re.match(rf"enforcing 4 ports; 1 grant live, next ends {end} ",
+        wait_for(lambda: re.match(rf"enforcing 4 ports; 1 grant live, next ends {end}; ",
                                   self.agent.status_text()), "a status without the ended grant")
 
     def test_the_journal_of_a_grant(self):

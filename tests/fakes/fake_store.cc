@@ -41,7 +41,8 @@ absl::Status FakeStore::Commit(const std::vector<Write>& writes) {
     if (write.erase) grants_.erase(*write.erase);
     if (write.audit) audit_.push_back(*write.audit);
     for (const std::string& id : write.sessions_ended) {
-      if (const auto it = grants_.find(id); it != grants_.end()) it->second.sessions_pending = false;
+      if (const auto it = grants_.find(id); it != grants_.end())
+        it->second.sessions_pending = false;
     }
     if (write.standing) standing_ = *write.standing;
     if (write.seen) last_seen_ = *write.seen;

@@ -18,6 +18,7 @@ FILES = {
         "/lib/systemd/system/postern-lockdown.service": "-rw-r--r--",
         "/usr/lib/systemd/system-preset/80-postern-agent.preset": "-rw-r--r--",
         "/usr/lib/sysusers.d/postern-agent.conf": "-rw-r--r--",
+        "/usr/lib/systemd/catalog/postern.catalog": "-rw-r--r--",
         "/usr/lib/tmpfiles.d/postern-agent.conf": "-rw-r--r--",
         "/usr/sbin/posternd": "-rwxr-xr-x",
         "/usr/share/doc/postern-agent/changelog.gz": "-rw-r--r--",

@@ -25,6 +25,7 @@ FILES = {
         "/usr/lib/systemd/system/postern-agent.service": "-rw-r--r--",
         "/usr/lib/systemd/system/postern-lockdown.service": "-rw-r--r--",
         "/usr/lib/sysusers.d/postern-agent.conf": "-rw-r--r--",
+        "/usr/lib/systemd/catalog/postern.catalog": "-rw-r--r--",
         "/usr/lib/tmpfiles.d/postern-agent.conf": "-rw-r--r--",
         "/usr/sbin/posternd": "-rwxr-xr-x",
         "/usr/share/licenses/postern-agent": "drwxr-xr-x",

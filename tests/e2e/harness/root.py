@@ -44,6 +44,11 @@ FILES = {
     # Probers knock more often than sshd would put up with.
     "etc/ssh/sshd_config.d/e2e.conf": "MaxStartups 1000\n",
 }
+PROGRAMS = {
+    # The kernel takes a network namespace's tables away before its cables: without
+    # this, a box that goes down answers for a moment with nothing closed.
+    "usr/lib/systemd/system-shutdown/unplug": "#!/bin/sh\nexec ip link set host0 down\n",
+}
 # Those that a test is about are started by it; the others only take time.
 IDLE_UNITS = ("nftables.service", "firewalld.service", "apt-daily.timer", "apt-daily-upgrade.timer",
               "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer")
@@ -53,7 +58,7 @@ def ensure(cache, debs):
     """The folder with the root for boxes that get `debs`, which apt then installs
     without a network."""
     packages = sorted(set(PACKAGES) | dependencies(debs))
-    key = hashlib.sha256(repr((packages, SUITE, FILES, IDLE_UNITS)).encode()).hexdigest()[:12]
+    key = hashlib.sha256(repr((packages, SUITE, FILES, PROGRAMS, IDLE_UNITS)).encode()).hexdigest()[:12]
     root = cache / f"root-{key}"
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "root.lock", "w", encoding="utf-8") as lock:
@@ -90,6 +95,10 @@ def make(root, packages):
                         tree, *sources()], check=True, stdout=log, stderr=subprocess.STDOUT)
     for path, text in FILES.items():
         (tree / path).write_text(text, encoding="utf-8")
+    for path, text in PROGRAMS.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(text, encoding="utf-8")
+        (tree / path).chmod(0o755)
     (tree / "var/log/journal").mkdir(exist_ok=True)
     subprocess.run(["systemctl", "--quiet", f"--root={tree}", "enable", "systemd-networkd.service"],
                    check=True)
