@@ -54,7 +54,7 @@ class Ends(Case):
         self.addCleanup(self.machine.run, "systemctl", "start", UNIT)
 
     def test_an_extended_grant_lives_on(self):
-        grant = self.agent.grant(duration="12s")
+        grant = self.agent.grant(duration="20s")
         self.assert_reaches()
         self.agent.ctl("extend", grant["id"], "--for", "10m")
         self.stop_agent()
@@ -65,7 +65,7 @@ class Ends(Case):
     def test_a_shortened_one_ends_sooner(self):
         """The longer of two grants for the same is taken back."""
         long = self.agent.grant(duration="1h")
-        short = self.agent.grant(duration="15s")
+        short = self.agent.grant(duration="30s")
         probes = self.probe(OPERATOR)
         self.agent.ctl("revoke", long["id"], "--keep-sessions")
         self.stop_agent()
