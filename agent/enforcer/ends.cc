@@ -160,8 +160,12 @@ void Gatekeeper::EndSessions(const std::vector<Grant>& ended) {
           return ledger_.CoverageOf(remote, protocol, port, now.boot);
         },
         older_);
-    Report(report.status(), "ending the sessions of an ended grant; the next start tries again");
-    if (!report.ok()) return;
+    Report(report.status(), "ending the sessions of an ended grant; it is tried again");
+    if (!report.ok()) {
+      owed_.insert(owed_.end(), ended.begin(), ended.end());
+      retry_at_ = now.boot + kRetryAfter;
+      return;
+    }
   }
   // Nobody who asked waits for the disk again.
   if (marked_.empty()) clear_marks_at_ = now.boot + kMarksKept;
@@ -172,7 +176,10 @@ void Gatekeeper::ClearMarksDue(const Now& now) {
   if (marked_.empty() || now.boot < clear_marks_at_) return;
   clear_marks_at_ = now.boot + kMarksKept;
   std::vector<Write> nothing_new;
-  Report(Commit(nothing_new), "recording that sessions have been ended");
+  const absl::Status status = Commit(nothing_new);
+  // Told once: a full disk stays full for a while.
+  if (!clearing_failed_) Report(status, "recording that sessions have been ended");
+  clearing_failed_ = !status.ok();
   AnnounceRecorded();
 }
 

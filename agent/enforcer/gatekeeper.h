@@ -381,6 +381,9 @@ class Gatekeeper {
   // when it is told at the latest.
   std::vector<std::string> marked_;
   BootTime clear_marks_at_;
+  bool clearing_failed_ = false;
+  // Ended grants whose sessions could not be ended yet.
+  std::vector<Grant> owed_;
   // When to try again what failed.
   std::optional<BootTime> retry_at_;
   Standing standing_;

@@ -155,6 +155,7 @@ void Gatekeeper::RetryDue(const Now& now) {
   if (!retry_at_ || now.boot < *retry_at_) return;
   retry_at_.reset();
   if (resync_wanted_) Resync();
+  EndSessions(std::exchange(owed_, {}));
   if (unrecorded_.empty()) return;
   std::vector<Write> nothing_new;
   if (!Commit(nothing_new).ok()) retry_at_ = now.boot + kRetryAfter;

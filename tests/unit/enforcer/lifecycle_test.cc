@@ -173,6 +173,17 @@ TEST_F(PendingSessionsTest, AreEndedAtTheNextStart) {
   EXPECT_THAT(sessions_.calls, IsEmpty());
 }
 
+TEST_F(PendingSessionsTest, AreTriedAgainWithoutARestart) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Hours(1)).ok());
+  sessions_.live = {SessionFrom("203.0.113.7")};
+  RevokeAndDie(1);
+  ASSERT_TRUE(gatekeeper_->NextAlarm().has_value());
+  Pass(absl::Seconds(1));
+  EXPECT_THAT(sessions_.live, IsEmpty());
+  Pass(absl::Seconds(1));
+  EXPECT_FALSE(store_.grants().at(Id(1)).sessions_pending);
+}
+
 TEST_F(PendingSessionsTest, AreEndedAfterAResetGrantsEndToo) {
   ASSERT_TRUE(Create(1, "203.0.113.7", absl::Minutes(1), OnExpiry::kReset).ok());
   sessions_.live = {SessionFrom("203.0.113.7")};
