@@ -130,4 +130,4 @@ class Told(Case):
         self.assertNotEqual(created["MESSAGE_ID"], expired["MESSAGE_ID"])
         for entry in (created, expired):
             told = self.box.journal("-x", f"MESSAGE_ID={entry['MESSAGE_ID']}")
-            self.assertRegex(told, "(?m)^-- ", "no catalog entry")
+            self.assertRegex(told, "(?m)^(--|░░) Subject: ", "no catalog entry")
