@@ -159,8 +159,8 @@ class Case(unittest.TestCase):
         return max(a.sent for a in answers) + time.time() - time.monotonic()
 
     def remaining(self):
-        """Seconds, until the kernel ends the only element that there is."""
-        printed = self.machine.run("nft", "list", "table", "inet", "postern").stdout
+        """Seconds, until the kernel ends the operator's only element."""
+        printed = self.machine.run("nft", "list", "set", "inet", "postern", "keep4_32").stdout
         (found,) = re.findall(rf"{lan.OPERATOR} \. \S+ \. {PORT} [^,}}]*?expires (\w+)", printed)
         unit = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
         return sum(int(n) * unit[u] for n, u in re.findall(r"(\d+)(ms|[dhms])", found))
