@@ -6,9 +6,9 @@ import time
 from harness import lan
 from harness.probes import Target
 from harness.waiting import wait_for
-from vm.case import PATIENCE, SLACK, Case
+from vm.case import PATIENCE, PORT, SLACK, Case
 
-OPERATOR = Target(lan.OPERATOR, 22)
+OPERATOR = Target(lan.OPERATOR, PORT)
 
 
 class Steps(Case):

@@ -8,9 +8,9 @@ from harness import lan
 from harness.agent import UNIT
 from harness.probes import Target
 from harness.waiting import wait_for
-from vm.case import PATIENCE, SLACK, Case
+from vm.case import PATIENCE, PORT, SLACK, Case
 
-OPERATOR = Target(lan.OPERATOR, 22)
+OPERATOR = Target(lan.OPERATOR, PORT)
 FLUSHES = 5
 
 
@@ -74,14 +74,14 @@ class Ends(Case):
         self.assert_blocked()
 
     def test_a_revoked_one_and_its_session_end_now(self):
-        grant = self.agent.grant()
+        grant = self.agent.grant(port=22)
         session = self.session()
         self.agent.ctl("revoke", grant["id"])
         self.assert_ended(session)
-        self.assert_blocked()
+        self.assert_blocked(port=22)
 
     def test_a_session_is_reset_at_the_end(self):
-        grant = self.agent.grant("--on-expiry", "reset", duration="8s")
+        grant = self.agent.grant("--on-expiry", "reset", port=22, duration="8s")
         session = self.session()
         self.assert_ended(session)
         self.assertAlmostEqual(time.time(), grant["end"], delta=SLACK)

@@ -6,9 +6,9 @@ from harness import lan
 from harness.agent import LOCKDOWN
 from harness.probes import Probes, Target, everything
 from harness.waiting import wait_for
-from vm.case import PATIENCE, SECOND_OPERATOR, Case, Shared
+from vm.case import PATIENCE, PORT, SECOND_OPERATOR, Case, Shared
 
-HELD, OVER = Target(lan.OPERATOR, 22), Target(SECOND_OPERATOR, 22)
+HELD, OVER = Target(lan.OPERATOR, PORT), Target(SECOND_OPERATOR, PORT)
 
 
 class Reset(Case):

@@ -5,9 +5,9 @@ import time
 from harness import lan
 from harness.probes import CONTROL, Target
 from harness.waiting import wait_for
-from vm.case import PATIENCE, SLACK, Case
+from vm.case import PATIENCE, PORT, SLACK, Case
 
-OPERATOR = Target(lan.OPERATOR, 22)
+OPERATOR = Target(lan.OPERATOR, PORT)
 # The machine learns how long it slept from a clock that counts in seconds.
 CLOCK_OF_SECONDS = 1.0
 

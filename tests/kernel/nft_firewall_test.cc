@@ -96,8 +96,10 @@ TEST_F(NftFirewallTest, ARefusalNamesTheElement) {
   // Adding does not fail for one element alone, but deleting does.
   const Transaction transaction = {PutElement{kKeep32, kAlice, In(absl::Hours(1))},
                                    PutElement{kKeep32, kBob, In(absl::Hours(1))}};
+  // One message, also where the kernel would want two for an element that may be there.
+  capabilities.updates_in_place = true;
   nft::Batch batch;
-  ASSERT_EQ(nft::Encode(transaction, firewall_->capabilities(), nft::ReadTimeoutClock(),
+  ASSERT_EQ(nft::Encode(transaction, capabilities, nft::ReadTimeoutClock(),
                         socket->TakeSequences(3), batch),
             absl::OkStatus());
   ASSERT_EQ(batch.size(), 1U);
