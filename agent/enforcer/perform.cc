@@ -186,7 +186,11 @@ void Gatekeeper::Program(std::vector<Change>& changes, const Now& now) {
   std::vector<Change> programmed;
   for (Change& change : changes) {
     absl::Status alone = status;
-    if (!Follows(change)) {
+    if (IsWithheld(change.after.id)) {
+      // Only its end can be asked for, and the kernel has nothing of it: taken back,
+      // it would live again once the clock is trusted.
+      alone = absl::OkStatus();
+    } else if (!Follows(change)) {
       alone = absl::UnavailableError(kRefusedBefore);
     } else if (changes.size() > 1 && !resync_wanted_) {
       alone = ProgramAlone(change, now);
@@ -235,8 +239,6 @@ void Gatekeeper::TakeBackRefused() {
       write.put = *present;
     } else if (!change.before) {
       write.erase = change.after.id;
-    } else if (IsWithheld(change.after.id)) {
-      write.put = *change.before;
     }
     write.audit = EventOf(AuditKind::kGrantFailed, change.after, change.event.actor, now.wall);
     write.audit->detail = std::string(refused.why.message());

@@ -130,6 +130,22 @@ TEST_F(ClocksTest, WithheldGrantsAreLookedAtAgainByThemselves) {
   EXPECT_TRUE(Admits("203.0.113.7"));
 }
 
+// The kernel has nothing of it: that it refuses changes is no reason to keep it.
+TEST_F(ClocksTest, ALockdownEndsWithheldGrantsAlsoWhereTheKernelRefuses) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Hours(1)).ok());
+  clock_.SetSynchronised(false);
+  Reboot(clock_.Read().wall - absl::Minutes(1));
+  firewall_.FailCommits(absl::UnavailableError("refused"));
+  ASSERT_FALSE(Create(2, "198.51.100.9", absl::Hours(1)).ok());
+  EXPECT_TRUE(gatekeeper_->LockDown("", "alice").ok());
+  firewall_.FailCommits(absl::OkStatus());
+  clock_.SetSynchronised(true);
+  gatekeeper_->OnClockChanged();
+  Pass(absl::Minutes(1));
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  EXPECT_EQ(gatekeeper_->Get(Id(1))->state, GrantState::kRevoked);
+}
+
 TEST_F(ClocksTest, AWithheldGrantCanBeRevoked) {
   ASSERT_TRUE(Create(1, "203.0.113.7", absl::Hours(1)).ok());
   const absl::Time before = clock_.Read().wall;
