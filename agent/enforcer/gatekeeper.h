@@ -219,6 +219,8 @@ class Gatekeeper {
   struct Refused {
     Change change;
     absl::Status why;
+    // A later change of the same grant is what the store holds.
+    bool superseded = false;
   };
   // A reply that changes nothing: a repeat of what is there already.
   struct Repeat {

@@ -52,6 +52,10 @@ void Gatekeeper::Perform(Batch batch, const Now& now) {
   just_ended_.clear();
   const absl::Status recorded = Record(changes);
   if (!recorded.ok()) KeepWithdrawals(changes, recorded, now);
+  // Taking back what was refused before must not undo these.
+  for (Refused& refused : refused_) {
+    if (HasChangeOf(changes, refused.change.after.id)) refused.superseded = true;
+  }
   Program(changes, now);
   // Whoever revokes may believe the answer: the sessions are gone.
   EndSessionsOf(changes);
@@ -174,6 +178,8 @@ bool Gatekeeper::Follows(const Change& change) const {
 }
 
 void Gatekeeper::Program(std::vector<Change>& changes, const Now& now) {
+  // The kernel may listen again: whoever ends access now should not have to ask twice.
+  if (resync_wanted_) Resync();
   const absl::Status status = Apply(changes, now);
   if (status.ok() || RestoredLostTable()) return;
   for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
@@ -235,9 +241,9 @@ void Gatekeeper::TakeBackRefused() {
     // As the ledger has it now: the change before this one may be gone as well,
     // and what was live may have ended, which is recorded then.
     Write write;
-    if (const Grant* present = ledger_.Find(change.after.id)) {
-      write.put = *present;
-    } else if (!change.before) {
+    const Grant* present = ledger_.Find(change.after.id);
+    if (!refused.superseded && present != nullptr) write.put = *present;
+    if (!refused.superseded && present == nullptr && !change.before) {
       write.erase = change.after.id;
     }
     write.audit = EventOf(AuditKind::kGrantFailed, change.after, change.event.actor, now.wall);

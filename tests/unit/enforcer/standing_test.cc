@@ -46,6 +46,19 @@ TEST_F(StandingTest, ALockdownEndsAllGrantsAndRefusesNewOnes) {
   EXPECT_THAT(Kinds(), Contains(AuditKind::kLockedDown));
 }
 
+// The extension is refused while it is not known what the kernel holds, and taken
+// back as soon as that is: not over the revoke that came in between.
+TEST_F(StandingTest, ALockdownIsNotUndoneByWhatWasRefusedBefore) {
+  ASSERT_TRUE(Create(1).ok());
+  firewall_.FailCommits(absl::UnavailableError("refused"));
+  ASSERT_FALSE(Extend(1, absl::Minutes(1)).ok());
+  firewall_.FailCommits(absl::OkStatus());
+  ASSERT_TRUE(gatekeeper_->LockDown("", "alice").ok());
+  EXPECT_EQ(store_.grants().at(Id(1)).state, GrantState::kRevoked);
+  Restart();
+  EXPECT_EQ(gatekeeper_->live_grants(), 0U);
+}
+
 TEST_F(StandingTest, ALockdownOutlivesTheDaemonUntilItIsLifted) {
   ASSERT_TRUE(gatekeeper_->LockDown("", "alice").ok());
   Restart();
