@@ -68,11 +68,4 @@ std::vector<ListeningSocket> ReadListeners() {
   return listeners;
 }
 
-bool IsLoopback(const Address& address) {
-  if (address.family == Family::kIpv4) return address.bytes[0] == 127;
-  Address one{.family = Family::kIpv6};
-  one.bytes[15] = 1;
-  return address == one;
-}
-
 }  // namespace postern

@@ -24,9 +24,6 @@ std::vector<ListeningSocket> ParseListeners(std::istream& table, Family family);
 // Those of the calling process' network namespace.
 std::vector<ListeningSocket> ReadListeners();
 
-// 127.0.0.0/8 and ::1.
-bool IsLoopback(const Address& address);
-
 }  // namespace postern
 
 #endif  // POSTERN_CLI_LISTENERS_H_

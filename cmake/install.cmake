@@ -1,6 +1,7 @@
-# What is installed where, in two components:
-#   agent   posternd, its units, its configuration and manual pages
-#   cli     posternctl, its completions and manual page
+# What is installed where, in three components:
+#   agent     posternd, its units, its configuration and manual pages
+#   cli       posternctl, its completions and manual page
+#   exporter  postern-exporter, its unit and manual page
 # and agent_portable, cli_portable: the programs alone, linked for any distribution,
 # to be installed over those of the components.
 #
@@ -50,6 +51,11 @@ install(FILES ${completions}/zsh
 install(FILES ${completions}/fish
   DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d RENAME posternctl.fish
   COMPONENT cli)
+
+install(TARGETS postern-exporter RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT exporter)
+install(FILES systemd/postern-exporter.service DESTINATION ${where_units} COMPONENT exporter)
+install(FILES docs/man/postern-exporter.8
+  DESTINATION ${CMAKE_INSTALL_MANDIR}/man8 COMPONENT exporter)
 
 install(TARGETS posternd_portable EXCLUDE_FROM_ALL
   RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR} COMPONENT agent_portable)

@@ -51,6 +51,13 @@ std::string Address::ToString() const {
   return text;
 }
 
+bool IsLoopback(const Address& address) {
+  if (address.family == Family::kIpv4) return address.bytes[0] == 127;
+  Address one{.family = Family::kIpv6};
+  one.bytes[15] = 1;
+  return address == one;
+}
+
 Address Masked(const Address& address, int length) {
   Address masked = address;
   for (size_t i = 0; i < masked.bytes.size(); ++i) {

@@ -40,6 +40,9 @@ struct Address {
   }
 };
 
+// 127.0.0.0/8 and ::1 (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3).
+bool IsLoopback(const Address& address);
+
 // `address` with all but the first `length` bits cleared.
 Address Masked(const Address& address, int length);
 

@@ -24,6 +24,7 @@
 #include "agent/firewall/nft/denied_log.h"
 #include "agent/firewall/nft/nft_firewall.h"
 #include "agent/firewall/nft/watcher.h"
+#include "agent/rpc/metrics_socket.h"
 #include "agent/rpc/server.h"
 #include "agent/sessions/kernel_sessions.h"
 #include "agent/systemd/log.h"
@@ -146,6 +147,7 @@ class Agent {
     POSTERN_RETURN_IF_ERROR(gatekeeper_->Start(ledger_replaced_));
     POSTERN_RETURN_IF_ERROR(MakeSocketFolder(config_.socket));
     POSTERN_ASSIGN_OR_RETURN(server_, RpcServer::Start(config_, Facts(), mailbox_));
+    POSTERN_RETURN_IF_ERROR(OpenMetrics());
     POSTERN_RETURN_IF_ERROR(WatchEverything());
     for (const std::string& warning : Facts().warnings) Log(Priority::kWarning, warning);
     WarnOfExposedSessions();
@@ -197,6 +199,17 @@ class Agent {
                  : log.status().message());
   }
 
+  absl::Status OpenMetrics() {
+    if (config_.metrics_socket.empty()) return absl::OkStatus();
+    POSTERN_RETURN_IF_ERROR(MakeSocketFolder(config_.metrics_socket));
+    POSTERN_ASSIGN_OR_RETURN(metrics_, MetricsSocket::Listen(config_.metrics_socket, [this] {
+                               v1::Metrics metrics = MetricsOf(*gatekeeper_, server_->answered());
+                               metrics.set_version(kVersion);
+                               return metrics;
+                             }));
+    return absl::OkStatus();
+  }
+
   absl::Status WatchEverything() {
     POSTERN_RETURN_IF_ERROR(loop_->OnReadable(watcher_->fd(), [this] {
       HearOfTable();
@@ -220,6 +233,9 @@ class Agent {
     }));
     if (denied_log_ != nullptr) {
       POSTERN_RETURN_IF_ERROR(loop_->OnReadable(denied_log_->fd(), [this] { HearOfDenied(); }));
+    }
+    if (metrics_ != nullptr) {
+      POSTERN_RETURN_IF_ERROR(loop_->OnReadable(metrics_->fd(), [this] { metrics_->Serve(); }));
     }
     for (const int listener : server_->listeners()) {
       POSTERN_RETURN_IF_ERROR(
@@ -359,6 +375,8 @@ class Agent {
   std::unique_ptr<Gatekeeper> gatekeeper_;
   Mailbox mailbox_;
   std::unique_ptr<RpcServer> server_;
+  // Null where agent.yaml names no metrics_socket.
+  std::unique_ptr<MetricsSocket> metrics_;
   std::optional<ClockWatch> clock_watch_;
   // Empty where the ledger was sound.
   std::string ledger_replaced_;

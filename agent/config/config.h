@@ -60,6 +60,8 @@ struct Config {
   Limits limits;
   std::string state_dir = "/var/lib/postern";
   std::string socket = "/run/postern/agent.sock";
+  // Where metrics are told; empty: nowhere.
+  std::string metrics_socket;
   std::optional<ListenConfig> listen;
   std::optional<ControllerConfig> controller;
 

@@ -233,6 +233,7 @@ absl::StatusOr<Config> ReadFile(const YamlNode& root) {
   POSTERN_RETURN_IF_ERROR(file.Optional("on_expiry", ReadOnExpiry, config.limits.on_expiry));
   POSTERN_RETURN_IF_ERROR(file.Optional("state_dir", ReadPath, config.state_dir));
   POSTERN_RETURN_IF_ERROR(file.Optional("socket", ReadSocket, config.socket));
+  POSTERN_RETURN_IF_ERROR(file.Optional("metrics_socket", ReadSocket, config.metrics_socket));
   POSTERN_RETURN_IF_ERROR(file.Optional("listen", ReadListen, config.listen));
   POSTERN_RETURN_IF_ERROR(file.Optional("controller", ReadController, config.controller));
   return config;
@@ -276,12 +277,20 @@ absl::Status CheckListen(const YamlNode& root, const Config& config) {
   return absl::OkStatus();
 }
 
+absl::Status CheckSockets(const YamlNode& root, const Config& config) {
+  if (config.metrics_socket != config.socket) return absl::OkStatus();
+  return root.Find("metrics_socket")
+      ->Error(absl::StrCat("metrics_socket is ", Quoted(config.metrics_socket),
+                           ", as socket is; name another path"));
+}
+
 }  // namespace
 
 absl::StatusOr<Config> Decode(const YamlNode& root) {
   if (root.kind == YamlNode::Kind::kNull) return Config{};
   POSTERN_ASSIGN_OR_RETURN(Config config, ReadFile(root));
   POSTERN_RETURN_IF_ERROR(CheckAllowedPorts(root, config.limits));
+  POSTERN_RETURN_IF_ERROR(CheckSockets(root, config));
   if (config.listen.has_value()) POSTERN_RETURN_IF_ERROR(CheckListen(root, config));
   return config;
 }

@@ -30,7 +30,9 @@ struct SectionKeys {
 // Every key of agent.yaml.
 const std::vector<SectionKeys>& Sections() {
   static const auto& sections = *new std::vector<SectionKeys>{
-      {"", {"mode", "guard", "limits", "on_expiry", "state_dir", "socket", "listen", "controller"}},
+      {"",
+       {"mode", "guard", "limits", "on_expiry", "state_dir", "socket", "metrics_socket", "listen",
+        "controller"}},
       {"guard", {"ports", "trusted_interfaces", "always_allow"}},
       {"limits",
        {"max_duration", "allowed_sources", "allowed_ports", "shortest_prefix", "max_live_grants"}},

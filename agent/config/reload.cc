@@ -105,6 +105,7 @@ class Planner {
     RunningLimits();
     Path("state_dir", running_.state_dir, planned.state_dir);
     Path("socket", running_.socket, planned.socket);
+    AfterRestart("metrics_socket stays as it is", running_.metrics_socket, planned.metrics_socket);
     Listen();
     AfterRestart("controller stays as it is", running_.controller, planned.controller);
     return std::move(plan_);

@@ -45,13 +45,6 @@ void AddObserving(const Guard& guard, std::vector<Finding>& findings) {
                                 "enforce` makes it last."});
 }
 
-bool IsLoopback(const Address& address) {
-  if (address.family == Family::kIpv4) return address.bytes[0] == 127;
-  Address loopback{.family = Family::kIpv6};
-  loopback.bytes[15] = 1;
-  return address == loopback;
-}
-
 void AddListeners(const HostFacts& facts, const Guard& guard,
                   const std::vector<Published>& published, std::vector<Finding>& findings) {
   std::set<uint16_t> silent;

@@ -31,6 +31,7 @@
 #include "agent/sessions/sessions.h"
 #include "agent/store/store.h"
 #include "common/clock.h"
+#include "common/latency_histogram.h"
 
 namespace postern {
 
@@ -203,6 +204,10 @@ class Gatekeeper {
   // The wall time of the next end; empty without live grants.
   std::optional<absl::Time> NextEnd() const;
   uint64_t last_audit_number() const { return audit_number_; }
+  // Since this object was made: of transactions, and of programming their changes
+  // in the kernel.
+  const LatencyHistogram& commit_latency() const { return commit_latency_; }
+  const LatencyHistogram& apply_latency() const { return apply_latency_; }
 
  private:
   using Reply = std::function<void(absl::StatusOr<Grant>)>;
@@ -269,6 +274,8 @@ class Gatekeeper {
   // Whether `change` is of the grant as the ledger has it.
   bool Follows(const Change& change) const;
   absl::Status Apply(const std::vector<Change>& changes, const Now& now);
+  // Adds the time since `began`.
+  void Observe(LatencyHistogram& latency, BootTime began) const;
   absl::Status ProgramAlone(const Change& change, const Now& now);
   // Removes from the store what the kernel refused. Only once the kernel equals
   // the ledger: until then it may hold it all the same.
@@ -399,6 +406,8 @@ class Gatekeeper {
   // Both clocks when they were last compared.
   Now compared_at_;
   std::optional<absl::Duration> clock_skew_;
+  LatencyHistogram commit_latency_;
+  LatencyHistogram apply_latency_;
 };
 
 }  // namespace postern

@@ -103,7 +103,9 @@ absl::Status Gatekeeper::Commit(std::vector<Write>& writes) {
   }
   const std::optional<absl::Time> seen = TimeToRecord(now);
   if (seen && !writes.empty()) writes.back().seen = seen;
-  if (absl::Status status = with_.store.Commit(writes); !status.ok()) {
+  const absl::Status status = with_.store.Commit(writes);
+  Observe(commit_latency_, now.boot);
+  if (!status.ok()) {
     writes.erase(writes.begin(), writes.begin() + waiting);
     if (!marked_.empty()) writes.pop_back();
     return status;
@@ -231,7 +233,14 @@ absl::Status Gatekeeper::Apply(const std::vector<Change>& changes, const Now& no
     if (change.before) AppendKeys(*change.before, keys);
     AppendKeys(change.after, keys);
   }
-  return programmer_.Apply(keys, now.boot);
+  const BootTime began = with_.clock.Read().boot;
+  absl::Status status = programmer_.Apply(keys, now.boot);
+  Observe(apply_latency_, began);
+  return status;
+}
+
+void Gatekeeper::Observe(LatencyHistogram& latency, BootTime began) const {
+  latency.Observe(with_.clock.Read().boot - began);
 }
 
 void Gatekeeper::TakeBackRefused() {

@@ -24,6 +24,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "agent/rpc/annotations.h"
+#include "agent/rpc/answered_calls.h"
 #include "agent/rpc/api.h"
 #include "agent/rpc/connections.h"
 #include "agent/rpc/settings.h"
@@ -37,6 +38,7 @@ struct CallContext {
   Watchers& watchers;
   const SharedSettings& settings;
   ConnectionTable& connections;
+  AnsweredCallCounts& answered;
 };
 
 // Services whose messages are parsed here rather than in gRPC, which would call

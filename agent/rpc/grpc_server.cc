@@ -81,7 +81,8 @@ class GrpcServerImpl final : public GrpcServer {
       : context_{.api = parts.api,
                  .watchers = parts.watchers,
                  .settings = parts.settings,
-                 .connections = parts.connections},
+                 .connections = parts.connections,
+                 .answered = parts.answered},
         side_(context_, parts.certificates == nullptr) {}
   GrpcServerImpl(const GrpcServerImpl&) = delete;
   GrpcServerImpl& operator=(const GrpcServerImpl&) = delete;

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "agent/rpc/answered_calls.h"
 #include "agent/rpc/api.h"
 #include "agent/rpc/certificates.h"
 #include "agent/rpc/connections.h"
@@ -23,6 +24,7 @@ class GrpcServer {
     const SharedSettings& settings;
     // Where the connections that are adopted have been counted.
     ConnectionTable& connections;
+    AnsweredCallCounts& answered;
     // Null: the local socket's server, without TLS and with reflection.
     CertificateSource* certificates = nullptr;
   };

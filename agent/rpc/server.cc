@@ -41,19 +41,12 @@ constexpr int kAcceptsPerTurn = 64;
 constexpr time_t kTendSeconds = 3;
 constexpr int kQuietTurns = 5;
 
-bool IsLoopback(const Address& address) {
-  static const Address* const kIpv6Loopback = new Address(*Address::Parse("::1"));
-  return address.family == Family::kIpv4 ? address.bytes[0] == 127 : address == *kIpv6Loopback;
-}
-
 // Whether the other side has closed it, while it waited to be accepted. Whoever
 // comes after a thousand of these should not wait for gRPC to find that out.
 bool HasHungUp(int fd) {
   pollfd now = {.fd = fd, .events = POLLRDHUP, .revents = 0};
   return poll(&now, 1, 0) > 0 && (now.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
 }
-
-Fd OpenReserve() { return Fd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 // A listening socket and the gRPC server behind it. gRPC's timer threads wake
 // twice a second whether there is work or not, so gRPC runs only while there are
@@ -75,8 +68,7 @@ class RpcServerImpl final : public RpcServer {
         local_(std::move(local)),
         watchers_(mailbox),
         api_(mailbox, settings_, [this] { return AllWarnings(); }),
-        local_door_(local_.fd(), kLocalLimits),
-        reserve_(OpenReserve()) {}
+        local_door_(local_.fd(), kLocalLimits) {}
   RpcServerImpl(const RpcServerImpl&) = delete;
   RpcServerImpl& operator=(const RpcServerImpl&) = delete;
 
@@ -113,7 +105,10 @@ class RpcServerImpl final : public RpcServer {
       if (accepted.ok()) {
         Welcome(door, *std::move(accepted));
       } else if (absl::IsResourceExhausted(accepted.status())) {
-        return TurnAwayOne(listener, accepted.status());
+        if (spare_.TurnAwayOne(listener)) {
+          Log(Priority::kWarning, absl::StrCat(accepted.status().message(), "; it was closed"));
+        }
+        return;
       } else {
         return;
       }
@@ -133,6 +128,8 @@ class RpcServerImpl final : public RpcServer {
   }
 
   void Announce(const AuditEvent& event) override { watchers_.Announce(event); }
+
+  std::vector<AnsweredCalls> answered() const override { return answered_.Read(); }
 
  private:
   std::vector<std::string> AllWarnings() const {
@@ -183,6 +180,7 @@ class RpcServerImpl final : public RpcServer {
                            .watchers = watchers_,
                            .settings = settings_,
                            .connections = door.connections,
+                           .answered = answered_,
                            .certificates = &door == &local_door_ ? nullptr : certificates_.get()}));
     {
       const std::lock_guard lock(servers_mutex_);
@@ -238,16 +236,6 @@ class RpcServerImpl final : public RpcServer {
     timerfd_settime(timer_.get(), 0, &every, nullptr);
   }
 
-  // No descriptor is left. A connection that waits would wake the event loop for
-  // ever: one is taken with the descriptor kept for this, and closed.
-  void TurnAwayOne(int listener, const absl::Status& why) {
-    reserve_.Reset();
-    if (AcceptOne(listener).ok()) {
-      Log(Priority::kWarning, absl::StrCat(why.message(), "; it was closed"));
-    }
-    reserve_ = OpenReserve();
-  }
-
   SharedSettings settings_;
   const LocalListener local_;
   Fd remote_;
@@ -255,10 +243,11 @@ class RpcServerImpl final : public RpcServer {
   std::unique_ptr<CertificateSource> certificates_;
   Watchers watchers_;
   AgentApi api_;
+  AnsweredCallCounts answered_;
   std::mutex servers_mutex_;
   Door local_door_;
   std::optional<Door> remote_door_;
-  Fd reserve_;
+  SpareDescriptor spare_;
   int turned_away_ = 0;
   int replaced_ = 0;
 };

@@ -13,6 +13,7 @@
 #include "agent/config/config.h"
 #include "agent/enforcer/mailbox.h"
 #include "agent/grants/audit.h"
+#include "agent/rpc/answered_calls.h"
 
 namespace postern {
 
@@ -50,6 +51,9 @@ class RpcServer {
 
   // Sends `event` to all who watch. Any thread.
   virtual void Announce(const AuditEvent& event) = 0;
+
+  // How the calls ended that came since the start. Any thread.
+  virtual std::vector<AnsweredCalls> answered() const = 0;
 };
 
 }  // namespace postern

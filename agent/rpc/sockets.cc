@@ -28,6 +28,7 @@ namespace {
 constexpr int kBacklog = 1024;
 constexpr mode_t kOwnerOnly = 0600;
 constexpr mode_t kOwnerAndGroup = 0660;
+constexpr mode_t kEverybody = 0666;
 
 sockaddr_un UnixAddress(const std::string& path) {
   sockaddr_un address{};
@@ -153,6 +154,22 @@ absl::Status PrepareTcp(int fd, const Address& address, uint16_t port) {
 
 absl::StatusOr<LocalListener> LocalListener::Listen(const std::string& path,
                                                     const std::string& group) {
+  POSTERN_ASSIGN_OR_RETURN(LocalListener listener, Open(path));
+  listener.warning_ = GiveToGroup(path, group, listener.group_);
+  POSTERN_RETURN_IF_ERROR(listener.Listen());
+  return listener;
+}
+
+absl::StatusOr<LocalListener> LocalListener::ListenForAll(const std::string& path) {
+  POSTERN_ASSIGN_OR_RETURN(LocalListener listener, Open(path));
+  if (chmod(path.c_str(), kEverybody) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("socket ", Printable(path), ": chmod"));
+  }
+  POSTERN_RETURN_IF_ERROR(listener.Listen());
+  return listener;
+}
+
+absl::StatusOr<LocalListener> LocalListener::Open(const std::string& path) {
   constexpr size_t kMaxPath = sizeof(sockaddr_un::sun_path) - 1;
   if (path.empty() || path.size() > kMaxPath) {
     return absl::InvalidArgumentError(
@@ -163,11 +180,11 @@ absl::StatusOr<LocalListener> LocalListener::Listen(const std::string& path,
   Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (fd.get() < 0) return ErrnoStatus(errno, "making a socket");
   LocalListener listener(std::move(fd), path);
-  POSTERN_RETURN_IF_ERROR(Annotate(listener.Open(group), absl::StrCat("socket ", Printable(path))));
+  POSTERN_RETURN_IF_ERROR(Annotate(listener.Bind(), absl::StrCat("socket ", Printable(path))));
   return listener;
 }
 
-absl::Status LocalListener::Open(const std::string& group) {
+absl::Status LocalListener::Bind() {
   // On Linux the socket's own mode is what bind(2) gives to its file, so that the
   // file is never more open than this.
   if (fchmod(fd(), kOwnerOnly) != 0) return ErrnoStatus(errno, "fchmod");
@@ -177,9 +194,13 @@ absl::Status LocalListener::Open(const std::string& group) {
   if (lstat(path_.c_str(), &made) != 0) return ErrnoStatus(errno, "lstat");
   device_ = made.st_dev;
   inode_ = made.st_ino;
-  warning_ = GiveToGroup(path_, group, made.st_gid);
-  if (listen(fd(), kBacklog) != 0) return ErrnoStatus(errno, "listen");
+  group_ = made.st_gid;
   return absl::OkStatus();
+}
+
+absl::Status LocalListener::Listen() {
+  if (listen(fd(), kBacklog) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("socket ", Printable(path_), ": listen"));
 }
 
 LocalListener::~LocalListener() {
@@ -214,6 +235,15 @@ absl::StatusOr<Accepted> AcceptOne(int listener) {
       // EAGAIN, and errors of a connection that is gone already (accept(2)).
       return absl::UnavailableError("no connection waits");
   }
+}
+
+SpareDescriptor::SpareDescriptor() : fd_(open("/dev/null", O_RDONLY | O_CLOEXEC)) {}
+
+bool SpareDescriptor::TurnAwayOne(int listener) {
+  fd_.Reset();
+  const bool waited = AcceptOne(listener).ok();
+  fd_.Reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  return waited;
 }
 
 }  // namespace postern

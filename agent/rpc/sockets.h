@@ -24,6 +24,8 @@ class LocalListener {
   // `group` may connect; where there is no such group, or this process may not
   // give files to it, only this process's user may, and warning() says so.
   static absl::StatusOr<LocalListener> Listen(const std::string& path, const std::string& group);
+  // The same, and every user of this host may connect.
+  static absl::StatusOr<LocalListener> ListenForAll(const std::string& path);
 
   LocalListener(LocalListener&&) = default;
   LocalListener& operator=(LocalListener&&) = delete;
@@ -36,13 +38,16 @@ class LocalListener {
 
  private:
   LocalListener(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
-  absl::Status Open(const std::string& group);
+  static absl::StatusOr<LocalListener> Open(const std::string& path);
+  absl::Status Bind();
+  absl::Status Listen();
 
   Fd fd_;
   std::string path_;
   // The file as it was made: another's is not removed.
   dev_t device_ = 0;
   ino_t inode_ = 0;
+  gid_t group_ = 0;
   std::string warning_;
 };
 
@@ -60,6 +65,20 @@ struct Accepted {
 // UNAVAILABLE when none waits; RESOURCE_EXHAUSTED when this process or the
 // machine has no descriptor left.
 absl::StatusOr<Accepted> AcceptOne(int listener);
+
+// A descriptor for when no other is left: a connection that waits would wake an
+// event loop for ever.
+class SpareDescriptor {
+ public:
+  SpareDescriptor();
+
+  // Takes the next connection from `listener` with it, and closes that; whether
+  // one waited.
+  bool TurnAwayOne(int listener);
+
+ private:
+  Fd fd_;
+};
 
 }  // namespace postern
 

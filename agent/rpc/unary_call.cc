@@ -22,6 +22,7 @@ class UnaryCall final : public OpenCall {
   void Finish(const absl::Status& status, const grpc::ByteBuffer& bytes) {
     if (answered_) return;
     answered_ = true;
+    if (method_.role) side_.context.answered.Add(method_.name, status.code());
     if (status.ok()) {
       writer_.Finish(bytes, grpc::Status::OK, finished_.ForQueue());
     } else {

@@ -7,16 +7,6 @@
 #include "common/status.h"
 
 namespace postern {
-namespace {
-
-bool IsLoopback(const Address& address) {
-  if (address.family == Family::kIpv4) return address.bytes[0] == 127;
-  Address loopback{.family = Family::kIpv6};
-  loopback.bytes[15] = 1;
-  return address == loopback;
-}
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<KernelSessions>> KernelSessions::Open() {
   POSTERN_ASSIGN_OR_RETURN(SockDiag sock_diag, SockDiag::Open());

@@ -19,7 +19,7 @@ readonly BUILD_PACKAGES=(
   cmake ninja-build g++ ccache pkg-config
   libabsl-dev libbenchmark-dev libcli11-dev libgmock-dev libgrpc++-dev libgtest-dev libmnl-dev
   libnftnl-dev libprotobuf-dev libsqlite3-dev libssl-dev libsystemd-dev libyaml-cpp-dev
-  nlohmann-json3-dev
+  nlohmann-json3-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc
   conntrack gcc iproute2 nftables python3 spin util-linux)
 # For the fuzz preset: the compiler, libFuzzer, and what names the functions in

@@ -11,6 +11,8 @@ from harness.case import Case
 from harness.probes import everything
 from harness.session import ssh
 
+EXPORTER = "postern-exporter.service"
+
 
 class Install(Case):
     def test_a_fresh_installation_observes(self):
@@ -101,6 +103,26 @@ class Install(Case):
             exposure = float(re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)[1])
             print(f"{unit} {exposure} ... ", end="", file=sys.stderr, flush=True)
             self.assertLessEqual(exposure, most, done.stdout)
+
+    def test_the_exporter(self):
+        self.agent.configure("enforce", "metrics_socket: /run/postern/metrics.sock\n")
+        self.box.boot()
+        self.box.install(*self.debs, self.exporter_deb)
+        self.agent.wait_ready()
+        # Nobody asked for it yet.
+        self.assertEqual(self.box.show(EXPORTER, "UnitFileState")["UnitFileState"], "disabled")
+        self.assertEqual(self.box.state(EXPORTER), "inactive")
+        self.box.run("systemctl", "enable", "--now", EXPORTER)
+        self.agent.grant()
+        scrape = ("exec 3<>/dev/tcp/127.0.0.1/9743; "
+                  "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3")
+        shown = self.box.run("bash", "-c", scrape).stdout
+        self.assertIn("\npostern_up 1\n", shown)
+        self.assertIn("\npostern_live_grants 1\n", shown)
+        done = self.box.run("systemd-analyze", "security", "--no-pager", EXPORTER)
+        exposure = float(re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)[1])
+        print(f"{EXPORTER} {exposure} ... ", end="", file=sys.stderr, flush=True)
+        self.assertLessEqual(exposure, 1.8, done.stdout)
 
     def test_the_units_are_in_order(self):
         self.install()

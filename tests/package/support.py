@@ -27,7 +27,7 @@ def run(*command, **options):
 
 
 def deb(name):
-    """The path of postern-agent or postern-cli, or of their -dbgsym."""
+    """The path of one of our packages, or of its -dbgsym."""
     return only(PACKAGES.glob(f"{name}_{VERSION}_*.deb"))
 
 

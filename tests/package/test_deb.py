@@ -35,8 +35,16 @@ FILES = {
         "/usr/share/man/man1/posternctl.1.gz": "-rw-r--r--",
         "/usr/share/zsh/vendor-completions/_posternctl": "-rw-r--r--",
     },
+    "postern-exporter": {
+        "/lib/systemd/system/postern-exporter.service": "-rw-r--r--",
+        "/usr/bin/postern-exporter": "-rwxr-xr-x",
+        "/usr/share/doc/postern-exporter/changelog.gz": "-rw-r--r--",
+        "/usr/share/doc/postern-exporter/copyright": "-rw-r--r--",
+        "/usr/share/man/man8/postern-exporter.8.gz": "-rw-r--r--",
+    },
 }
-PROGRAMS = {"postern-agent": "usr/sbin/posternd", "postern-cli": "usr/bin/posternctl"}
+PROGRAMS = {"postern-agent": "usr/sbin/posternd", "postern-cli": "usr/bin/posternctl",
+            "postern-exporter": "usr/bin/postern-exporter"}
 
 
 def field(name, which):
@@ -51,7 +59,7 @@ class Contents(unittest.TestCase):
 
     def test_lintian_finds_no_error_and_no_warning(self):
         debs = sorted(support.PACKAGES.glob("*.deb"))
-        self.assertEqual(len(debs), 4)
+        self.assertEqual(len(debs), 6)
         self.assertEqual(run("lintian", "--fail-on", "error,warning", "--allow-root", *debs), "")
 
     def test_files_modes_and_owners(self):

@@ -43,10 +43,15 @@ class Case(unittest.TestCase):
 
     @property
     def debs(self):
-        return STAGE.debs
+        """What every host has."""
+        return STAGE.debs[:2]
+
+    @property
+    def exporter_deb(self):
+        return STAGE.debs[2]
 
     def previous_debs(self, version="0.0.9"):
-        return packages.repacked(STAGE.debs, version, STAGE.place)
+        return packages.repacked(self.debs, version, STAGE.place)
 
     def install(self, mode="enforce", more=""):
         """A booted box with the packages installed and that configuration; with

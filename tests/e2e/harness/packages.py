@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 
-NAMES = ("postern-agent", "postern-cli")
+NAMES = ("postern-agent", "postern-cli", "postern-exporter")
 
 
 def built(folder):

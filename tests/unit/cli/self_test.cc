@@ -212,13 +212,5 @@ TEST(ListenersTest, WhatIsNoSocketIsLeftOut) {
   EXPECT_THAT(ParseListeners(table, Family::kIpv4), IsEmpty());
 }
 
-TEST(ListenersTest, LoopbackIsTold) {
-  EXPECT_TRUE(IsLoopback(At("127.3.2.1", 1).address));
-  EXPECT_TRUE(IsLoopback(At("::1", 1).address));
-  EXPECT_FALSE(IsLoopback(At("0.0.0.0", 1).address));
-  EXPECT_FALSE(IsLoopback(At("::", 1).address));
-  EXPECT_FALSE(IsLoopback(At("2001:db8::1", 1).address));
-}
-
 }  // namespace
 }  // namespace postern

@@ -106,5 +106,14 @@ TEST(Masked, ClearsTheBitsBehindTheLength) {
   }
 }
 
+TEST(IsLoopback, IsWhatTheHostAloneCanReach) {
+  for (const char* address : {"127.0.0.1", "127.3.2.1", "::1", "::ffff:127.0.0.1"}) {
+    EXPECT_TRUE(IsLoopback(*Address::Parse(address))) << address;
+  }
+  for (const char* address : {"0.0.0.0", "128.0.0.1", "::", "::2", "2001:db8::1"}) {
+    EXPECT_FALSE(IsLoopback(*Address::Parse(address))) << address;
+  }
+}
+
 }  // namespace
 }  // namespace postern

@@ -50,6 +50,7 @@ listen:
 controller:
   address: controller.example.org:7444
   ca: ca.pem
+metrics_socket: /run/metrics.sock
 )";
 
 TEST(ParseConfig, ReadsEveryKey) {
@@ -69,6 +70,7 @@ TEST(ParseConfig, ReadsEveryKey) {
                      .on_expiry = OnExpiry::kReset};
   expected.state_dir = "/etc/postern/state";
   expected.socket = "/run/other.sock";
+  expected.metrics_socket = "/run/metrics.sock";
   expected.listen =
       ListenConfig{.address = Address::Parse("::").value(),
                    .port = 7443,
@@ -135,14 +137,14 @@ TEST(ParseConfig, RefusesUnknownAndRepeatedKeys) {
       {"Mode: enforce\n", "1:1: unknown key \"Mode\"; did you mean \"mode\"?"},
       {"\"\\e[2J\": 1\n",
        "1:1: unknown key \"\\x1b[2J\"; known are mode, guard, limits, on_expiry, state_dir, "
-       "socket, listen, controller"},
+       "socket, metrics_socket, listen, controller"},
       {"mode: enforce\n# here again\nmode: observe\n",
        "3:1: key \"mode\" is already set in line 1; remove one of them"},
       {"limits: {shortest_prefix: {ipv4: 8, ipv4: 0}}\n",
        "1:37: key \"ipv4\" is already set in line 1; remove one of them"},
       {"<<: {mode: observe}\n",
        "1:1: unknown key \"<<\"; known are mode, guard, limits, on_expiry, state_dir, socket, "
-       "listen, controller"},
+       "metrics_socket, listen, controller"},
   });
 }
 
@@ -229,6 +231,8 @@ TEST(ParseConfig, RefusesValuesOutOfBounds) {
   EXPECT_TRUE(absl::StrContains(ErrorOf("socket: /" + std::string(107, 's')),
                                 "108 bytes; the kernel takes 107 in the path of a socket"));
   EXPECT_EQ(ErrorOf("socket: /" + std::string(106, 's')), "");
+  EXPECT_TRUE(absl::StrContains(ErrorOf("socket: /run/s\nmetrics_socket: /run/s\n"),
+                                "metrics_socket is \"/run/s\", as socket is; name another path"));
 }
 
 // kFull with one part replaced.
@@ -350,7 +354,7 @@ TEST(ParseConfig, BoundsWhatItReads) {
 TEST(ParseConfig, NamesTheFileSafely) {
   EXPECT_EQ(ParseConfig("x: 1", "a\nb.yaml", "/").status().message(),
             "a\\x0ab.yaml:1:1: unknown key \"x\"; known are mode, guard, limits, on_expiry, "
-            "state_dir, socket, listen, controller");
+            "state_dir, socket, metrics_socket, listen, controller");
 }
 
 }  // namespace

@@ -81,6 +81,8 @@ TEST(PlanReload, SomeKeysStayUntilARestart) {
        [](Config& c) { c.listen->address = Address::Parse("127.0.0.1").value(); }},
       {"listen is gone, and the agent still listens on [::]:7443; restart to change it",
        [](Config& c) { c.listen.reset(); }},
+      {"metrics_socket stays as it is; restart to change it",
+       [](Config& c) { c.metrics_socket = "/run/m"; }},
       {"controller stays as it is; restart to change it",
        [](Config& c) {
          c.controller = ControllerConfig{"h:1", "/ca.pem"};
