@@ -21,13 +21,9 @@ constexpr size_t kMostEnding = 128;
 }  // namespace
 
 ConnectionTable::Call::Call(ConnectionTable& table, const std::optional<Endpoint>& peer)
-    : table_(table), peer_(peer) {
-  if (peer_) table_.NoteCall(*peer_, 1);
-}
+    : table_(table), connection_(table.BeginCall(peer)) {}
 
-ConnectionTable::Call::~Call() {
-  if (peer_) table_.NoteCall(*peer_, -1);
-}
+ConnectionTable::Call::~Call() { table_.EndCall(connection_); }
 
 ConnectionTable::Admission ConnectionTable::Admit(int fd, const std::optional<Endpoint>& peer) {
   struct stat now {};
@@ -109,12 +105,29 @@ bool ConnectionTable::MakeRoom(const std::optional<Address>& source) {
   return true;
 }
 
-void ConnectionTable::NoteCall(const Endpoint& peer, int more) {
+uint64_t ConnectionTable::BeginCall(const std::optional<Endpoint>& peer) {
+  if (!peer) return 0;
   const std::lock_guard lock(mutex_);
+  // Of several, the others are closed: one pair of addresses and ports is one
+  // connection at a time.
+  Connection* newest = nullptr;
   for (auto& [fd, connection] : connections_) {
     if (connection.peer != peer) continue;
-    connection.used = ++turn_;
-    connection.calls += more;
+    if (newest == nullptr || newest->admitted < connection.admitted) newest = &connection;
+  }
+  if (newest == nullptr) return 0;
+  newest->used = ++turn_;
+  ++newest->calls;
+  return newest->admitted;
+}
+
+void ConnectionTable::EndCall(uint64_t connection) {
+  if (connection == 0) return;
+  const std::lock_guard lock(mutex_);
+  for (auto& [fd, open] : connections_) {
+    if (open.admitted != connection) continue;
+    open.used = ++turn_;
+    --open.calls;
   }
 }
 

@@ -44,15 +44,17 @@ class ConnectionTable {
 
    private:
     ConnectionTable& table_;
-    const std::optional<Endpoint> peer_;
+    // Connection::admitted of the one it came on; 0 where that is not known. The
+    // peer alone would not do: its port may be another connection's by the end.
+    const uint64_t connection_;
   };
 
   explicit ConnectionTable(ConnectionLimits limits) : limits_(limits) {}
 
   // Whether there is, or was made, room for `fd`, an open connection from `peer`,
-  // which is counted then. Connections without a peer share the total only. The
-  // thread that accepts connections: nobody else opens sockets that could take
-  // the number of one that is about to be ended.
+  // which is counted then. Connections without a peer share the total only. Only the
+  // thread that accepts connections: another socket of this process that took the
+  // number of a closed one meanwhile could be ended in its place.
   Admission Admit(int fd, const std::optional<Endpoint>& peer);
 
   // The connections that are open.
@@ -81,7 +83,8 @@ class ConnectionTable {
   }
   void Prune();
   bool MakeRoom(const std::optional<Address>& source);
-  void NoteCall(const Endpoint& peer, int more);
+  uint64_t BeginCall(const std::optional<Endpoint>& peer);
+  void EndCall(uint64_t connection);
 
   const ConnectionLimits limits_;
   std::mutex mutex_;

@@ -133,5 +133,43 @@ TEST_F(CrashTest, AtAnyStepOfAChangeMakesItWhollyOrNotAtAll) {
   EXPECT_GT(effects, kFewestEffects);
 }
 
+TEST_F(CrashTest, AtAnyStepOfARevokeItsSessionsEndWithIt) {
+  constexpr char kGuest[] = "10.0.0.11";
+  Start();
+  Allow(kFriend, absl::Minutes(30));
+  host_->daemon().Kill();
+  uint64_t effects = 0;
+  for (;; ++effects) {
+    SCOPED_TRACE(absl::StrCat("killed after ", effects, " effects"));
+    ASSERT_LT(effects, kMostEffects);
+    LaunchInSteps();
+    AwaitService();
+    if (HasFatalFailure()) return;
+    const auto stub = host_->Local();
+    const Answer grant = Create(*stub, NewGrant(kGuest, absl::Minutes(10)));
+    ASSERT_TRUE(grant.status.ok());
+    const absl::StatusOr<DaemonHost::Session> session = host_->OpenSession(kGuest, 22);
+    ASSERT_OK(session.status());
+    ASSERT_TRUE(session->Carries());
+
+    stepper_->KillAfter(effects);
+    const bool gone = Revoke(*stub, grant.grant.id()).status.ok();
+    const bool killed = stepper_->killed();
+    stepper_->process().Kill();
+    if (gone) {
+      EXPECT_FALSE(session->Carries());
+    }
+    Start();
+    const auto next = host_->Local();
+    const v1::GrantState state = Get(*next, grant.grant.id()).grant.state();
+    EXPECT_EQ(state == v1::ACTIVE, session->Carries());
+    Revoke(*next, grant.grant.id());
+    EXPECT_FALSE(session->Carries());
+    ExpectAllHolds();
+    if (HasFailure() || !killed) break;
+  }
+  EXPECT_GT(effects, kFewestEffects);
+}
+
 }  // namespace
 }  // namespace postern

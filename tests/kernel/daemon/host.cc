@@ -70,6 +70,11 @@ absl::StatusOr<Fd> Bound(int type, const std::string& address, uint16_t port) {
   return fd;
 }
 
+bool Awaits(int fd, int16_t events, absl::Duration patience) {
+  pollfd awaited{.fd = fd, .events = events, .revents = 0};
+  return poll(&awaited, 1, static_cast<int>(absl::ToInt64Milliseconds(patience))) == 1;
+}
+
 }  // namespace
 
 // ---- Making and unmaking
@@ -206,6 +211,27 @@ absl::StatusOr<Fd> DaemonHost::HostSocket(int type, uint16_t port) const {
   return Bound(type, "0.0.0.0", port);
 }
 
+bool DaemonHost::Session::Carries() const {
+  char byte = 'x';
+  if (send(client.get(), &byte, 1, MSG_NOSIGNAL) != 1) return false;
+  return Awaits(host.get(), POLLIN, kSilence) && recv(host.get(), &byte, 1, 0) == 1;
+}
+
+absl::StatusOr<DaemonHost::Session> DaemonHost::OpenSession(const std::string& source,
+                                                            uint16_t port) const {
+  POSTERN_ASSIGN_OR_RETURN(const Fd listener, HostSocket(SOCK_STREAM, port));
+  if (listen(listener.get(), 1) != 0) return ErrnoStatus(errno, "listen");
+  Session session;
+  POSTERN_ASSIGN_OR_RETURN(session.client, ClientSocket(SOCK_STREAM, source));
+  const sockaddr_in to = At(kHostAddress, port);
+  connect(session.client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to);
+  if (!Awaits(listener.get(), POLLIN, kPatience)) {
+    return absl::DeadlineExceededError("nobody connects");
+  }
+  session.host = Fd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  return session;
+}
+
 bool DaemonHost::Admits(const std::string& source, uint16_t port) const {
   const absl::StatusOr<Fd> receiver = HostSocket(SOCK_DGRAM, port);
   const absl::StatusOr<Fd> sender = ClientSocket(SOCK_DGRAM, source);
@@ -215,8 +241,7 @@ bool DaemonHost::Admits(const std::string& source, uint16_t port) const {
   if (sendto(sender->get(), &byte, 1, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 1) {
     return false;
   }
-  pollfd arrived{.fd = receiver->get(), .events = POLLIN, .revents = 0};
-  return poll(&arrived, 1, static_cast<int>(absl::ToInt64Milliseconds(kSilence))) == 1;
+  return Awaits(receiver->get(), POLLIN, kSilence);
 }
 
 }  // namespace postern

@@ -70,6 +70,14 @@ class DaemonHost {
   // A socket of this process's side, bound to `source`, or of the host's.
   static absl::StatusOr<Fd> ClientSocket(int type, const std::string& source);
   absl::StatusOr<Fd> HostSocket(int type, uint16_t port) const;
+  // An open TCP connection.
+  struct Session {
+    Fd client;
+    Fd host;
+    // Whether what the client sends arrives.
+    bool Carries() const;
+  };
+  absl::StatusOr<Session> OpenSession(const std::string& source, uint16_t port) const;
 
   // ---- The kernel ----
   NftFirewall& firewall() const { return *firewall_; }

@@ -153,6 +153,20 @@ TEST_F(ConnectionTableTest, ADescriptorThatIsUsedAgainIsNotTheOldConnection) {
   EXPECT_EQ(table.CountLive(), 1U);
 }
 
+TEST_F(ConnectionTableTest, ACallEndsForTheConnectionItCameOn) {
+  ConnectionTable table({.total = 2, .per_source = 2});
+  Admit(table, 0, kHere);
+  std::optional<ConnectionTable::Call> of_the_old(std::in_place, table, kHere);
+  pairs_[0].near.Reset();
+  // The client's next connection is from the same port.
+  Admit(table, 1, kHere);
+  of_the_old.reset();
+  const ConnectionTable::Call of_the_new(table, kHere);
+  Admit(table, 2, kAlsoHere);
+  EXPECT_EQ(Admit(table, 3, kElsewhere), Admission::kInPlaceOfAnother);
+  EXPECT_THAT(Ended(), ElementsAre(2));
+}
+
 TEST_F(ConnectionTableTest, AClosedDescriptorIsNoConnection) {
   ConnectionTable table({.total = 5, .per_source = 5});
   EXPECT_EQ(table.Admit(-1, kHere), Admission::kRefused);
