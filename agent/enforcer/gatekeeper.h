@@ -162,7 +162,8 @@ class Gatekeeper {
 
   // Ends all grants and refuses new ones until LiftLockdown, also after a
   // restart; how many were ended. It takes effect even where it cannot be
-  // recorded yet.
+  // recorded yet. UNAVAILABLE where the kernel does not end all of them: a repeat
+  // tries the rest again.
   absl::StatusOr<size_t> LockDown(absl::string_view reason, absl::string_view actor);
   absl::Status LiftLockdown(absl::string_view actor);
 

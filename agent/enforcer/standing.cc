@@ -37,19 +37,21 @@ absl::Status Gatekeeper::TakeStanding(Standing standing, AuditKind kind, absl::s
 }
 
 absl::StatusOr<size_t> Gatekeeper::LockDown(absl::string_view reason, absl::string_view actor) {
-  if (standing_.lockdown) return 0;
   const Now now = with_.clock.Read();
   ExpireDue(now);
-  standing_.lockdown =
-      Lockdown{.since = now.wall, .actor = std::string(actor), .reason = std::string(reason)};
-  Write write;
-  write.standing = standing_;
-  write.audit = AgentEvent(AuditKind::kLockedDown, actor, reason, now.wall);
-  std::vector<Write> writes = {std::move(write)};
-  if (absl::Status status = Commit(writes); !status.ok()) {
-    KeepUnrecorded(std::move(writes.front()), status, now);
+  if (!standing_.lockdown) {
+    standing_.lockdown =
+        Lockdown{.since = now.wall, .actor = std::string(actor), .reason = std::string(reason)};
+    Write write;
+    write.standing = standing_;
+    write.audit = AgentEvent(AuditKind::kLockedDown, actor, reason, now.wall);
+    std::vector<Write> writes = {std::move(write)};
+    if (absl::Status status = Commit(writes); !status.ok()) {
+      KeepUnrecorded(std::move(writes.front()), status, now);
+    }
   }
 
+  // Also of a lockdown that stands: some may live that could not be ended then.
   std::vector<std::string> ids;
   for (const auto& [id, grant] : ledger_.grants()) ids.push_back(id);
   for (const Grant& grant : withheld_) ids.push_back(grant.id);
@@ -65,7 +67,8 @@ absl::StatusOr<size_t> Gatekeeper::LockDown(absl::string_view reason, absl::stri
   if (ended == ids.size()) return ended;
   return absl::UnavailableError(absl::StrCat(
       "no new grant is made, but ", ids.size() - ended, " of ", ids.size(),
-      " live grants could not be ended; the log says why. Revoke them, or stop what they lead to"));
+      " live grants could not be ended; the log says why. Repeat the lockdown, or stop what they "
+      "lead to"));
 }
 
 absl::Status Gatekeeper::LiftLockdown(absl::string_view actor) {

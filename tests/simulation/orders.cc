@@ -9,7 +9,8 @@
 namespace postern::simulation {
 
 void World::GiveOrder() {
-  if (locked_) {
+  // A repeat ends what could not be ended before.
+  if (locked_ && !random_.Chance(30)) {
     LiftLockdown();
   } else {
     LockDown();

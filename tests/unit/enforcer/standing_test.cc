@@ -59,6 +59,17 @@ TEST_F(StandingTest, ALockdownIsNotUndoneByWhatWasRefusedBefore) {
   EXPECT_EQ(gatekeeper_->live_grants(), 0U);
 }
 
+TEST_F(StandingTest, ARepeatedLockdownEndsWhatTheFirstOneCouldNot) {
+  ASSERT_TRUE(Create(1).ok());
+  firewall_.FailCommits(absl::UnavailableError("refused"));
+  EXPECT_EQ(gatekeeper_->LockDown("", "alice").status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(gatekeeper_->live_grants(), 1U);
+  firewall_.FailCommits(absl::OkStatus());
+  EXPECT_EQ(gatekeeper_->LockDown("", "alice").value_or(0), 1U);
+  EXPECT_EQ(gatekeeper_->live_grants(), 0U);
+  EXPECT_EQ(gatekeeper_->LockDown("", "alice").value_or(9), 0U);
+}
+
 TEST_F(StandingTest, ALockdownOutlivesTheDaemonUntilItIsLifted) {
   ASSERT_TRUE(gatekeeper_->LockDown("", "alice").ok());
   Restart();
