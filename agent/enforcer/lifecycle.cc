@@ -104,24 +104,40 @@ absl::Status Gatekeeper::RestoreGrants(const std::vector<Grant>& stored, const N
 
   for (size_t i = 0; i < grants.size(); ++i) {
     Grant& grant = grants[i];
-    if (grant.boot_id != boot_id_) {
-      if (!withheld_reason_.empty()) {
-        withheld_.push_back(stored[i]);
-        continue;
-      }
+    const bool is_of_this_boot = grant.boot_id == boot_id_;
+    const bool can_be_judged = is_of_this_boot || withheld_reason_.empty();
+    if (!is_of_this_boot && can_be_judged) {
       // The clock that does not step began anew: what is left is told by wall
       // time, and is never more than the whole.
       grant.deadline = now.boot + (grant.end - grant.start);
       grant.boot_id = boot_id_;
     }
-    grant.deadline = std::min(grant.deadline, now.boot + (grant.end - now.wall));
-    if (grant.deadline <= now.boot) {
+    if (can_be_judged) {
+      grant.deadline = std::min(grant.deadline, now.boot + (grant.end - now.wall));
+    }
+    if (can_be_judged && grant.deadline <= now.boot) {
       grant = Expired(grant);
       grant.sessions_pending = grant.on_expiry == OnExpiry::kReset;
       if (grant.sessions_pending) ended.push_back(grant);
       AuditEvent event = EventOf(AuditKind::kGrantExpired, grant, kAgentActor, now.wall);
       event.detail = "while the agent was not running";
       writes.push_back(WriteOf(grant, event));
+      continue;
+    }
+    if (standing_.lockdown) {
+      // It could not be ended when the lockdown was ordered.
+      const std::string cause =
+          absl::StrCat("revoked by ", standing_.lockdown->actor, ": lockdown");
+      grant = Revoked(grant, cause, now);
+      grant.sessions_pending = true;
+      ended.push_back(grant);
+      AuditEvent event = EventOf(AuditKind::kGrantRevoked, grant, kAgentActor, now.wall);
+      event.detail = cause;
+      writes.push_back(WriteOf(grant, event));
+      continue;
+    }
+    if (!can_be_judged) {
+      withheld_.push_back(stored[i]);
       continue;
     }
     ledger_.Put(grant);

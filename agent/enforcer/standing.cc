@@ -64,7 +64,12 @@ absl::StatusOr<size_t> Gatekeeper::LockDown(absl::string_view reason, absl::stri
            now, batch);
   }
   Perform(std::move(batch), now);
-  if (ended == ids.size()) return ended;
+  if (ended == ids.size() && !resync_wanted_) return ended;
+  if (ended == ids.size()) {
+    return absl::UnavailableError(
+        "no new grant is made, but it is not known what the kernel holds, and it cannot be told; "
+        "the log says why. Repeat the lockdown, or stop what grants lead to");
+  }
   return absl::UnavailableError(absl::StrCat(
       "no new grant is made, but ", ids.size() - ended, " of ", ids.size(),
       " live grants could not be ended; the log says why. Repeat the lockdown, or stop what they "

@@ -62,6 +62,7 @@ class Documents(Case):
 
     def test_operations(self):
         self.install(mode=None)
+        self.box.install(self.exporter_deb)
         self.box.sh("mkdir -p /etc/postern/agent.yaml.d")
         for kind, text in blocks("docs/operations.md"):
             if kind == "yaml":

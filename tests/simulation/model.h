@@ -33,6 +33,10 @@ struct ModelGrant {
   bool LiveAt(BootTime time) const {
     return state == GrantState::kActive && !withheld && deadline > time;
   }
+  // The same, though it may have run out since.
+  bool LivedAt(BootTime time) const {
+    return state != GrantState::kRevoked && !withheld && deadline > time;
+  }
   bool Covers(const Address& source, Protocol protocol, uint16_t port) const;
   // Whether one of its sources and ports is exactly this.
   bool Names(const AccessKey& key) const;

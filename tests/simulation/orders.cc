@@ -45,7 +45,8 @@ void World::LockDown() {
       const bool is_ended = ended.ok() || (now.ok() && now->state == GrantState::kRevoked);
       TakeLockdown(entry, is_ended);
     }
-    host_.io.End(fate, ended.ok() ? "ok" : "refused");
+    host_.io.End(fate,
+                 ended.ok() ? "ok" : absl::StrCat("refused (", ended.status().message(), ")"));
   });
   if (!sent.ok()) throw Violation{absl::StrCat("the mailbox refuses: ", sent.message())};
   host_.Drain();
@@ -63,7 +64,7 @@ void World::TakeLockdown(Entry& entry, bool is_ended) {
   entry.kernel.clear();
   entry.untold = false;
   if (host_.disk.failures() > failures_before_) entry.behind.push_back(before);
-  revoked_.push_back(*entry.now);
+  revoked_.emplace_back(*entry.now, step_.boot);
 }
 
 void World::LiftLockdown() {

@@ -140,7 +140,7 @@ void World::Restart() {
 void World::StartAgain() {
   Tell("start");
   last_seen_ = host_.disk.last_seen();
-  Renew();
+  Renew(/*starting=*/true);
   const bool tampered = host_.kernel.tampered();
   host_.Start();
   if (!host_.alive() && tampered && !host_.kernel.tampered()) {

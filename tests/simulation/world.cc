@@ -84,10 +84,17 @@ bool World::Trusted() const {
   return host_.clock.IsSynchronised() || !last_seen_ || *last_seen_ <= host_.clock.Read().wall;
 }
 
-void World::Renew() {
+void World::Renew(bool starting) {
   step_ = host_.clock.Read();
   judge_.Begin(step_);
-  for (Entry& entry : entries_) entry.renewed = Renewed(entry.now, step_, Trusted());
+  for (Entry& entry : entries_) {
+    entry.renewed = Renewed(entry.now, step_, Trusted());
+    // What a lockdown could not end ends when it would live anew.
+    const bool revives = starting || (entry.now && entry.now->withheld && Trusted());
+    if (!locked_ || !revives) continue;
+    entry.renewed = After(entry.renewed,
+                          RevokeGrant{.id = entry.id, .keep_sessions = false, .reason = ""}, step_);
+  }
 }
 
 // ---- Requests ----------------------------------------------------------------
@@ -195,18 +202,17 @@ void World::Answered(const OpenRequest& asked, Expected expected, bool repeat,
   host_.io.End(fate, "ok");
   if (const auto* revoke = std::get_if<RevokeGrant>(&request)) {
     if (!repeat && !revoke->keep_sessions && after->state == GrantState::kRevoked) {
-      revoked_.push_back(*after);
+      revoked_.emplace_back(*after, step_.boot);
     }
   }
 }
 
-void World::CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among) {
-  const BootTime now = host_.clock.Read().boot;
+void World::CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among, BootTime when) {
   for (const Flow& flow : host_.sessions.live()) {
     if (host_.older().contains(flow) || !among.contains(flow)) continue;
     if (!revoked.Covers(flow.remote, Protocol::kTcp, flow.local_port)) continue;
     const bool covered = std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-      return entry.now && entry.now->LiveAt(now) &&
+      return entry.now && entry.now->LivedAt(when) &&
              entry.now->Covers(flow.remote, Protocol::kTcp, flow.local_port);
     });
     if (!covered) {
@@ -220,11 +226,11 @@ void World::CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among) {
 // Whoever revokes may believe the answer: the sessions are gone.
 void World::CheckSessions() {
   const bool failed = host_.sessions.TakeFailed();
-  for (const ModelGrant& revoked : std::exchange(revoked_, {})) {
+  for (const auto& [revoked, when] : std::exchange(revoked_, {})) {
     if (failed) {
       owed_.push_back({revoked, host_.sessions.live()});
     } else {
-      CheckEnded(revoked, host_.sessions.live());
+      CheckEnded(revoked, host_.sessions.live(), when);
     }
   }
 }
@@ -236,7 +242,7 @@ void World::CheckOwed() {
     // One that a full disk did not take is forgotten.
     const Grant* durable = host_.disk.Find(owed.revoked.asked.id);
     if (durable != nullptr && durable->state == GrantState::kRevoked) {
-      CheckEnded(owed.revoked, owed.live);
+      CheckEnded(owed.revoked, owed.live, step_.boot);
     }
   }
 }

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/simulation/host.h"
@@ -65,8 +66,9 @@ class World {
   void Answered(const OpenRequest& asked, Expected expected, bool repeat,
                 const absl::StatusOr<Grant>& answer);
   void CheckSessions();
-  // That none lives which `revoked` admitted and nothing covers any more.
-  void CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among);
+  // That none lives which `revoked` admitted and nothing covered any more when its
+  // sessions were ended: what ran out since then may have kept them.
+  void CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among, BootTime when);
   void CheckOwed();
   // Adds to `owed_` what a crash left of the requests of the present step.
   void Owe(const Entry& entry, const Version& durable);
@@ -83,7 +85,7 @@ class World {
   // Whether the wall clock is to be believed.
   bool Trusted() const;
   // Before the daemon looks at its clocks.
-  void Renew();
+  void Renew(bool starting = false);
   void TellClockChanged();
   // After each piece of the daemon's work: what the open requests came to.
   void Resolve();
@@ -110,8 +112,8 @@ class World {
   bool faults_planned_ = false;
   // When something last failed.
   BootTime trouble_;
-  // What was revoked with its sessions in the present step.
-  std::vector<ModelGrant> revoked_;
+  // What was revoked with its sessions in the present step, and when.
+  std::vector<std::pair<ModelGrant, BootTime>> revoked_;
   // The same, where the sessions could not be ended: a crash came before, or the
   // kernel refused. The next start does.
   // Only the sessions of that time: later ones may be somebody else's.

@@ -70,6 +70,29 @@ TEST_F(StandingTest, ARepeatedLockdownEndsWhatTheFirstOneCouldNot) {
   EXPECT_EQ(gatekeeper_->LockDown("", "alice").value_or(9), 0U);
 }
 
+// The kernel may hold a grant that it did not acknowledge, and so does the store
+// until it is known.
+TEST_F(StandingTest, ALockdownIsNotDoneWhileTheKernelIsInDoubt) {
+  firewall_.FailCommits(absl::UnavailableError("refused"));
+  ASSERT_FALSE(Create(1).ok());
+  EXPECT_EQ(gatekeeper_->LockDown("", "alice").status().code(), absl::StatusCode::kUnavailable);
+  firewall_.FailCommits(absl::OkStatus());
+  Restart();
+  EXPECT_EQ(gatekeeper_->live_grants(), 0U);
+  EXPECT_EQ(store_.grants().at(Id(1)).state, GrantState::kRevoked);
+}
+
+TEST_F(StandingTest, AStartEndsWhatALockdownCouldNot) {
+  ASSERT_TRUE(Create(1).ok());
+  firewall_.FailCommits(absl::UnavailableError("refused"));
+  ASSERT_FALSE(gatekeeper_->LockDown("", "alice").ok());
+  firewall_.FailCommits(absl::OkStatus());
+  Restart();
+  EXPECT_EQ(gatekeeper_->live_grants(), 0U);
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  EXPECT_EQ(gatekeeper_->Get(Id(1))->state, GrantState::kRevoked);
+}
+
 TEST_F(StandingTest, ALockdownOutlivesTheDaemonUntilItIsLifted) {
   ASSERT_TRUE(gatekeeper_->LockDown("", "alice").ok());
   Restart();
