@@ -48,10 +48,10 @@ void Gatekeeper::Decide(Command command, const Now& now, Batch& batch) {
     return;
   }
   if (change->before == change->after) {
-    const std::string& id = change->after.id;
-    batch.repeats.push_back({.id = id,
-                             .follows_change = HasChangeOf(batch.changes, id),
-                             .reply = std::move(command.done)});
+    Repeat repeat = {
+        .id = change->after.id, .follows = std::nullopt, .reply = std::move(command.done)};
+    if (HasChangeOf(batch.changes, repeat.id)) repeat.follows = std::move(change->after);
+    batch.repeats.push_back(std::move(repeat));
     return;
   }
   change->reply = std::move(command.done);

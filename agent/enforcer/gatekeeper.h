@@ -231,8 +231,8 @@ class Gatekeeper {
   // A reply that changes nothing: a repeat of what is there already.
   struct Repeat {
     std::string id;
-    // It repeats what a change of the same batch is to make of the grant.
-    bool follows_change = false;
+    // What a change of the same batch is to make of the grant, and this repeats.
+    std::optional<Grant> follows;
     Reply reply;
   };
   struct Batch {

@@ -61,7 +61,11 @@ void Gatekeeper::Perform(Batch batch, const Now& now) {
   EndSessionsOf(changes);
   for (const Change& change : changes) change.reply(change.after);
   for (const Repeat& repeat : batch.repeats) {
-    if (repeat.follows_change && !HasChangeOf(changes, repeat.id)) {
+    const bool follows_refused =
+        repeat.follows && std::none_of(changes.begin(), changes.end(), [&](const Change& change) {
+          return change.after == *repeat.follows;
+        });
+    if (follows_refused) {
       repeat.reply(absl::UnavailableError(kRefusedBefore));
     } else {
       repeat.reply(Get(repeat.id));

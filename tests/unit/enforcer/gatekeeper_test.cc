@@ -63,6 +63,15 @@ TEST_F(GatekeeperTest, ARepeatInTheSameBatchIsAnsweredAfterTheFirstIsDurable) {
   }
 }
 
+TEST_F(GatekeeperTest, ARepeatOfARefusedChangeIsRefusedWhereAnEarlierOneOfItsGrantIsNot) {
+  firewall_.RefuseSource(A("203.0.113.66"));
+  const MoveGrant refused{.id = Id(1), .sources = {P("203.0.113.66/32")}};
+  const auto answers = DoAll({CreateGrant{Request(1)}, refused, refused});
+  EXPECT_TRUE(answers[0].ok());
+  EXPECT_FALSE(answers[1].ok());
+  EXPECT_FALSE(answers[2].ok());
+}
+
 TEST_F(GatekeeperTest, ARepeatAfterTheEndAnswersWithTheEndedGrant) {
   ASSERT_TRUE(Create(1).ok());
   ASSERT_TRUE(Revoke(1).ok());
