@@ -10,7 +10,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "agent/app/clock_watch.h"
 #include "agent/app/event_loop.h"
 #include "agent/app/journal.h"
@@ -18,7 +17,6 @@
 #include "agent/app/status_line.h"
 #include "agent/config/last_gate.h"
 #include "agent/config/reload.h"
-#include "agent/config/tls_files.h"
 #include "agent/enforcer/gatekeeper.h"
 #include "agent/enforcer/mailbox.h"
 #include "agent/firewall/nft/denied_log.h"
@@ -74,11 +72,6 @@ GateOptions GateWithoutConfig() {
 
 std::vector<std::string> WarningsOf(const Config& config) {
   std::vector<std::string> warnings;
-  if (config.listen) {
-    for (std::string& warning : ExpiryWarnings(config.listen->tls, absl::Now())) {
-      warnings.push_back(std::move(warning));
-    }
-  }
   if (config.controller) {
     warnings.emplace_back(
         "the controller section is read but not used: this version does not dial out; "
@@ -147,9 +140,10 @@ class Agent {
     POSTERN_RETURN_IF_ERROR(gatekeeper_->Start(ledger_replaced_));
     POSTERN_RETURN_IF_ERROR(MakeSocketFolder(config_.socket));
     POSTERN_ASSIGN_OR_RETURN(server_, RpcServer::Start(config_, Facts(), mailbox_));
-    POSTERN_RETURN_IF_ERROR(OpenMetrics());
+    OpenMetrics();
     POSTERN_RETURN_IF_ERROR(WatchEverything());
     for (const std::string& warning : Facts().warnings) Log(Priority::kWarning, warning);
+    for (const std::string& warning : server_->warnings()) Log(Priority::kWarning, warning);
     WarnOfExposedSessions();
     POSTERN_RETURN_IF_ERROR(AfterWork());
     NotifyReady(status_line_);
@@ -199,15 +193,25 @@ class Agent {
                  : log.status().message());
   }
 
-  absl::Status OpenMetrics() {
-    if (config_.metrics_socket.empty()) return absl::OkStatus();
-    POSTERN_RETURN_IF_ERROR(MakeSocketFolder(config_.metrics_socket));
-    POSTERN_ASSIGN_OR_RETURN(metrics_, MetricsSocket::Listen(config_.metrics_socket, [this] {
-                               v1::Metrics metrics = MetricsOf(*gatekeeper_, server_->answered());
-                               metrics.set_version(kVersion);
-                               return metrics;
-                             }));
-    return absl::OkStatus();
+  // Without them, the gate does its work all the same.
+  void OpenMetrics() {
+    if (config_.metrics_socket.empty()) return;
+    absl::StatusOr<std::unique_ptr<MetricsSocket>> metrics =
+        MetricsSocket::Listen(config_.metrics_socket, [this] { return ReadMetrics(); });
+    if (metrics.ok()) {
+      metrics_ = *std::move(metrics);
+      return;
+    }
+    metrics_missing_ =
+        absl::StrCat("metrics are told to nobody: metrics_", metrics.status().message());
+    server_->Reload(config_, Facts());
+  }
+
+  v1::Metrics ReadMetrics() {
+    v1::Metrics metrics = MetricsOf(*gatekeeper_, server_->answered());
+    metrics.set_version(kVersion);
+    metrics.set_warnings(metrics.warnings() + Facts().warnings.size() + server_->warnings().size());
+    return metrics;
   }
 
   absl::Status WatchEverything() {
@@ -339,6 +343,7 @@ class Agent {
   AgentFacts Facts() const {
     AgentFacts facts{.version = kVersion, .warnings = WarningsOf(config_)};
     if (!denied_log_missing_.empty()) facts.warnings.push_back(denied_log_missing_);
+    if (!metrics_missing_.empty()) facts.warnings.push_back(metrics_missing_);
     if (!ledger_replaced_.empty()) facts.warnings.push_back(ledger_replaced_);
     return facts;
   }
@@ -375,8 +380,9 @@ class Agent {
   std::unique_ptr<Gatekeeper> gatekeeper_;
   Mailbox mailbox_;
   std::unique_ptr<RpcServer> server_;
-  // Null where agent.yaml names no metrics_socket.
+  // Null where agent.yaml names no metrics_socket, or it cannot be had, and why.
   std::unique_ptr<MetricsSocket> metrics_;
+  std::string metrics_missing_;
   std::optional<ClockWatch> clock_watch_;
   // Empty where the ledger was sound.
   std::string ledger_replaced_;

@@ -23,6 +23,7 @@ namespace postern {
 namespace {
 
 constexpr size_t kMaxPemBytes = size_t{1} << 20;
+constexpr absl::Duration kRenewBefore = absl::Hours(14 * 24);
 
 template <auto kFree>
 struct Free {
@@ -75,10 +76,19 @@ absl::StatusOr<std::vector<UniqueX509>> ReadCertificates(const std::string& path
   return certificates;
 }
 
-absl::Time EndOf(const X509& certificate) {
-  std::tm end{};
-  if (ASN1_TIME_to_tm(X509_get0_notAfter(&certificate), &end) != 1) return absl::InfinitePast();
-  return absl::FromTM(end, absl::UTCTimeZone());
+absl::Time TimeOf(const ASN1_TIME* time) {
+  std::tm parts{};
+  if (ASN1_TIME_to_tm(time, &parts) != 1) return absl::InfinitePast();
+  return absl::FromTM(parts, absl::UTCTimeZone());
+}
+
+absl::Time EndOf(const X509& certificate) { return TimeOf(X509_get0_notAfter(&certificate)); }
+
+// Whoever renews certificates of a day has done it long before.
+absl::Time RenewBy(const X509& certificate) {
+  const absl::Time end = EndOf(certificate);
+  const absl::Duration life = end - TimeOf(X509_get0_notBefore(&certificate));
+  return end - std::min(kRenewBefore, life / 5);
 }
 
 std::string ShownTime(absl::Time time) {
@@ -140,20 +150,22 @@ absl::Status CheckAuthorities(const std::string& path) { return ReadCertificates
 
 std::vector<std::string> ExpiryWarnings(const TlsFiles& files, absl::Time now) {
   std::vector<std::string> warnings;
-  if (const absl::StatusOr<std::vector<UniqueX509>> own = ReadCertificates(files.cert);
-      own.ok() && EndOf(*own->front()) <= now) {
-    warnings.push_back(absl::StrCat(Printable(files.cert), ": the certificate expired on ",
-                                    ShownTime(EndOf(*own->front())), "; renew it"));
+  const auto warn = [&](const std::string& path, absl::string_view what, const X509& certificate) {
+    if (now < RenewBy(certificate)) return;
+    const absl::Time end = EndOf(certificate);
+    warnings.push_back(absl::StrCat(Printable(path), ": the ", what,
+                                    end <= now ? " expired on " : " expires on ", ShownTime(end),
+                                    "; renew it"));
+  };
+  if (const absl::StatusOr<std::vector<UniqueX509>> own = ReadCertificates(files.cert); own.ok()) {
+    warn(files.cert, "certificate", *own->front());
   }
   if (const absl::StatusOr<std::vector<UniqueX509>> authorities = ReadCertificates(files.ca);
       authorities.ok()) {
-    absl::Time latest = absl::InfinitePast();
-    for (const UniqueX509& each : *authorities) latest = std::max(latest, EndOf(*each));
-    if (latest <= now) {
-      warnings.push_back(absl::StrCat(Printable(files.ca),
-                                      ": the authority's certificate expired on ",
-                                      ShownTime(latest), "; renew it"));
-    }
+    const auto latest = std::max_element(
+        authorities->begin(), authorities->end(),
+        [](const UniqueX509& a, const UniqueX509& b) { return EndOf(*a) < EndOf(*b); });
+    warn(files.ca, "authority's certificate", **latest);
   }
   return warnings;
 }

@@ -24,9 +24,10 @@ absl::Status CheckKey(const std::string& path, const std::string& cert_path);
 // Certificates of authorities, expired or not.
 absl::Status CheckAuthorities(const std::string& path);
 
-// A sentence for each of the files whose certificates have all expired at
-// `now`. That is no reason not to start: clients will refuse the agent, or it
-// them, but the gate and the local socket do their work.
+// A sentence for each of the files whose certificates have all expired at `now`, or
+// will so soon that they should have been renewed: within two weeks, or the last
+// fifth of a shorter life. That is no reason not to start: clients will refuse the
+// agent, or it them, but the gate and the local socket do their work.
 std::vector<std::string> ExpiryWarnings(const TlsFiles& files, absl::Time now);
 
 }  // namespace postern

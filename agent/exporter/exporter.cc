@@ -23,7 +23,7 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 
 constexpr timeval kPatience = {.tv_sec = 2, .tv_usec = 0};
-// Ten times what an agent says.
+// An agent says 2 KiB.
 constexpr size_t kMostBytes = size_t{64} << 10;
 
 absl::StatusOr<Fd> Connect(const std::string& path) {
@@ -154,7 +154,7 @@ std::vector<MetricFamily> FamiliesOf(const v1::Metrics& metrics) {
       Gauge("postern_withheld_grants",
             "Grants of before the last reboot that wait for a clock to be trusted.",
             static_cast<double>(metrics.withheld_grants())),
-      Gauge("postern_warnings", "What posternctl status warns of.",
+      Gauge("postern_warnings", "How many warnings posternctl status shows.",
             static_cast<double>(metrics.warnings())),
       Calls(metrics),
       Histogram("postern_commit_seconds", "How long making changes durable took.",

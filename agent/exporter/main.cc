@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -22,7 +23,6 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kBadUsage = 2;
-constexpr size_t kThreads = 1;
 
 constexpr char kFooter[] =
     "\nTells http://127.0.0.1:PORT/metrics what the agent on this host counts; its\n"
@@ -32,7 +32,9 @@ constexpr char kFooter[] =
 std::optional<std::string> WhyNot(std::optional<prometheus::Exposer>& exposer,
                                   const std::string& address) {
   try {
-    exposer.emplace(address, kThreads);
+    // A connection on which nothing is asked holds a thread until its time is up.
+    exposer.emplace(std::vector<std::string>{"listening_ports", address, "num_threads", "4",
+                                             "request_timeout_ms", "1000"});
     return std::nullopt;
   } catch (const std::exception& error) {
     return error.what();

@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "agent/config/tls_files.h"
 #include "agent/rpc/api.h"
 #include "agent/rpc/certificates.h"
 #include "agent/rpc/connections.h"
@@ -67,7 +69,7 @@ class RpcServerImpl final : public RpcServer {
       : settings_(std::move(settings)),
         local_(std::move(local)),
         watchers_(mailbox),
-        api_(mailbox, settings_, [this] { return AllWarnings(); }),
+        api_(mailbox, settings_, [this] { return warnings(); }),
         local_door_(local_.fd(), kLocalLimits) {}
   RpcServerImpl(const RpcServerImpl&) = delete;
   RpcServerImpl& operator=(const RpcServerImpl&) = delete;
@@ -116,8 +118,18 @@ class RpcServerImpl final : public RpcServer {
   }
 
   std::vector<std::string> warnings() const override {
-    if (local_.warning().empty()) return {};
-    return {local_.warning()};
+    std::vector<std::string> all;
+    if (!local_.warning().empty()) all.push_back(local_.warning());
+    if (certificates_ == nullptr) return all;
+    if (std::string problem = certificates_->problem(); !problem.empty()) {
+      all.push_back(std::move(problem));
+    }
+    const std::shared_ptr<const Settings> settings = settings_.Get();
+    if (!settings->config.listen) return all;
+    for (std::string& warning : ExpiryWarnings(settings->config.listen->tls, absl::Now())) {
+      all.push_back(std::move(warning));
+    }
+    return all;
   }
 
   void Reload(const Config& config, AgentFacts facts) override {
@@ -132,16 +144,6 @@ class RpcServerImpl final : public RpcServer {
   std::vector<AnsweredCalls> answered() const override { return answered_.Read(); }
 
  private:
-  std::vector<std::string> AllWarnings() const {
-    std::vector<std::string> all = warnings();
-    if (certificates_ != nullptr) {
-      if (std::string problem = certificates_->problem(); !problem.empty()) {
-        all.push_back(std::move(problem));
-      }
-    }
-    return all;
-  }
-
   bool MayConnect(const Address& source) const {
     if (IsLoopback(source)) return true;
     const std::shared_ptr<const Settings> settings = settings_.Get();

@@ -42,7 +42,8 @@ class RpcServer {
   // Does what waits on one of them. The event loop's thread.
   virtual void Accept(int listener) = 0;
 
-  // What is wrong with the sockets, for the log. GetStatus tells it as well.
+  // What is wrong with the sockets and the certificates now. GetStatus tells it as
+  // well. Any thread.
   virtual std::vector<std::string> warnings() const = 0;
 
   // Takes over what can change while serving: peers, allowed sources, TLS files.

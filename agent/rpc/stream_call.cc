@@ -108,6 +108,7 @@ class StreamCall final : public OpenCall {
     if (end_) {
       last_operation_ = true;
       Operate();
+      if (method_.role) side_.context.answered.Add(method_.name, end_->code());
       writer_.Finish(ToGrpcStatus(*end_), operated_.ForQueue());
     } else if (next.message != nullptr) {
       told_ = true;

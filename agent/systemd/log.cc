@@ -7,6 +7,7 @@
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
@@ -73,7 +74,7 @@ void Log(const LogLine& line) {
     case Destination::kJournal:
       return LogToJournal(line);
     case Destination::kTerminal:
-      return WriteLine(absl::StrCat("posternd: ", Printable(line.message)));
+      return WriteLine(absl::StrCat(program_invocation_short_name, ": ", Printable(line.message)));
     case Destination::kFile:
       return WriteLine(ToJson(line, absl::Now()));
   }

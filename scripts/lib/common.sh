@@ -22,6 +22,11 @@ readonly BUILD_PACKAGES=(
   nlohmann-json3-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc
   conntrack gcc iproute2 nftables python3 spin util-linux)
+# Of these, those whose archives the programs in the .rpms have inside.
+# shellcheck disable=SC2034
+readonly LINKED_PACKAGES=(
+  libabsl-dev libc-ares-dev libgrpc-dev libprotobuf-dev libre2-dev libstdc++-12-dev libyaml-cpp-dev
+  zlib1g-dev)
 # For the fuzz preset: the compiler, libFuzzer, and what names the functions in
 # a crash's trace.
 # shellcheck disable=SC2034

@@ -63,7 +63,6 @@ class Documents(Case):
     def test_operations(self):
         self.install(mode=None)
         self.box.install(self.exporter_deb)
-        self.box.sh("mkdir -p /etc/postern/agent.yaml.d")
         for kind, text in blocks("docs/operations.md"):
             if kind == "yaml":
                 path = re.match(r"# (\S+)\n", text)[1]

@@ -59,9 +59,18 @@ class Install(Case):
     def test_a_ready_drop_in_is_obeyed_from_the_first_start(self):
         self.box.write("/etc/postern/agent.yaml.d/50-site.yaml", "mode: enforce\n")
         self.box.boot()
-        self.box.install(*self.debs)
+        output = self.box.install(*self.debs)
+        self.assertIn("was here before, and is in force", output)
         self.assertEqual(self.agent.ask("status")["mode"], "enforce")
         self.assert_blocked(lan.STRANGER)
+
+    def test_a_ready_configuration_with_a_mistake_is_told_and_closes_nothing(self):
+        self.box.write(CONFIGURATION, "mode: enforce\nguard: {ports: [22, ssh]}\n")
+        self.box.boot()
+        output = self.box.install(*self.debs)
+        self.assertRegex(output, r"agent\.yaml:2:\d+: guard\.ports.*\n.*posternd does not start")
+        self.assertFalse(self.agent.is_ready())
+        self.assert_reaches(lan.STRANGER, 22)
 
     def test_whose_files_they_are_and_what_the_daemon_may(self):
         self.install()

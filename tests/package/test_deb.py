@@ -162,8 +162,8 @@ class InAFolder(unittest.TestCase):
         said = self.install()
         self.assertEqual(self.config.read_text(), "mode: enforce\n")
         left = {path.name for path in self.config.parent.iterdir()}
-        self.assertEqual(left, {"agent.yaml", "tls"})
-        self.assertIn("agent.yaml was here before", said)
+        self.assertEqual(left, {"agent.yaml", "agent.yaml.d", "tls"})
+        self.assertIn("was here before, and is in force", said)
         self.assertNotIn("posternctl arm", said)
 
     def test_an_edited_configuration_outlives_removal_and_return(self):

@@ -16,10 +16,14 @@ NEWEST_GLIBC = (2, 34)
 LIBRARIES = {"posternd": {"libnftnl.so.11", "libmnl.so.0", "libsqlite3.so.0"}, "posternctl": set()}
 LIBRARIES_OF_BOTH = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libssl.so.3", "libcrypto.so.3",
                      "libsystemd.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+# Packages of Debian whose archives are inside.
+LINKED = ("libabsl-dev", "libc-ares-dev", "libgrpc-dev", "libprotobuf-dev", "libre2-dev",
+          "libstdc++-12-dev", "libyaml-cpp-dev", "zlib1g-dev")
 FILES = {
     "postern-agent": {
         "/etc/postern": "drwxr-xr-x",
         "/etc/postern/agent.yaml": "-rw-r--r--",
+        "/etc/postern/agent.yaml.d": "drwxr-xr-x",
         "/etc/postern/tls": "drwx------",
         "/usr/lib/systemd/system-preset/80-postern-agent.preset": "-rw-r--r--",
         "/usr/lib/systemd/system/postern-agent.service": "-rw-r--r--",
@@ -44,6 +48,8 @@ FILES = {
     },
 }
 NAMES = list(FILES)
+for _name in NAMES:
+    FILES[_name].update({f"/usr/share/licenses/{_name}/{linked}": "-rw-r--r--" for linked in LINKED})
 CALLS = "run/calls"
 
 
@@ -140,6 +146,16 @@ class InARoot(unittest.TestCase):
             # Stripped, or the packages would be ten times as large.
             self.assertNotIn(".debug_info", run("readelf", "-SW", program))
 
+    def test_the_licence_of_each_archive_inside_is_there(self):
+        command = next(line for line in (support.BUILD / "CMakeFiles/rules.ninja").read_text().splitlines()
+                       if "link_archives.py" in line)
+        names = re.search(r"link_archives\.py (\S+)", command)[1].split(",")
+        self.assertIn("grpc", names)
+        paths = [run("g++", f"-print-file-name=lib{name}.a").strip() for name in names]
+        owners = {run("dpkg", "-S", os.path.realpath(path)).split(":")[0] for path in paths}
+        # gRPC's C++ part has the licence of the other.
+        self.assertEqual(owners - {"libgrpc++-dev"}, set(LINKED) - {"libstdc++-12-dev"})
+
     def test_image_build(self):
         self.assertIn("the gate observes", self.install())
         self.assertEqual(self.calls(), [
@@ -156,7 +172,7 @@ class InARoot(unittest.TestCase):
         config = self.root / "etc/postern/agent.yaml"
         config.parent.mkdir()
         config.write_text("mode: enforce\n")
-        self.assertIn("agent.yaml was here before", self.install())
+        self.assertIn("was here before, and is in force", self.install())
         self.assertEqual(config.read_text(), "mode: enforce\n")
 
     def scriptlet(self, which, count):

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "tests/kernel/daemon/daemon_test.h"
@@ -18,6 +19,7 @@ namespace postern {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -46,14 +48,19 @@ class MetricsTest : public DaemonTest {
     return fd;
   }
 
-  // The answer to one scrape, with its header; waits until somebody listens.
+  // The answer to one scrape, with its header; waits until there is one.
   std::string Scrape() const {
     const absl::Time end = absl::Now() + kPatience;
-    Fd fd = Connect();
-    while (fd.get() < 0 && absl::Now() < end) {
+    for (;;) {
+      std::string answer = ScrapeOnce();
+      // It listens before it has registered what it tells.
+      if (absl::StrContains(answer, "200 OK") || absl::Now() > end) return answer;
       absl::SleepFor(absl::Milliseconds(1));
-      fd = Connect();
     }
+  }
+
+  std::string ScrapeOnce() const {
+    const Fd fd = Connect();
     constexpr absl::string_view kRequest =
         "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     send(fd.get(), kRequest.data(), kRequest.size(), MSG_NOSIGNAL);
@@ -81,6 +88,10 @@ TEST_F(MetricsTest, AreScrapedFromTheExporter) {
                     HasSubstr("postern_calls_total{code=\"OK\",method=\"CreateGrant\"} 1\n"),
                     HasSubstr("\npostern_apply_seconds_count 1\n")));
 
+  // Whoever connects and asks nothing holds nobody up.
+  const Fd silent = Connect();
+  EXPECT_THAT(Scrape(), HasSubstr("\npostern_up 1\n"));
+
   host_->daemon().Kill();
   EXPECT_THAT(Scrape(), AllOf(HasSubstr("\npostern_up 0\n"), Not(HasSubstr("live_grants"))));
 
@@ -94,6 +105,15 @@ TEST_F(MetricsTest, AreToldNowhereByDefault) {
   ASSERT_OK(exporter.status());
   EXPECT_THAT(Scrape(), HasSubstr("\npostern_up 0\n"));
   EXPECT_THAT((*exporter)->Log(), HasSubstr("metrics_socket"));
+}
+
+TEST_F(MetricsTest, AgentsWithoutAPlaceForThemStartAllTheSame) {
+  host_->Configure("metrics_socket: /nowhere/metrics.sock\n");
+  Start();
+  v1::GetStatusResponse status;
+  grpc::ClientContext context;
+  ASSERT_TRUE(host_->Local()->GetStatus(&context, {}, &status).ok());
+  EXPECT_THAT(status.warnings(), Contains(HasSubstr("/nowhere/metrics.sock")));
 }
 
 TEST_F(MetricsTest, AnotherProgramOnThePortIsNamed) {

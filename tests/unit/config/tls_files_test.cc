@@ -17,7 +17,7 @@ using testing::EndsWith;
 
 const absl::Time kEnd =
     absl::FromCivil(absl::CivilSecond(2031, 5, 6, 7, 8, 9), absl::UTCTimeZone());
-const absl::Time kNow = kEnd - absl::Hours(1);
+const absl::Time kNow = kEnd - absl::Hours(24);
 
 class TlsFilesTest : public testing::Test {
  protected:
@@ -57,6 +57,13 @@ TEST_F(TlsFilesTest, WarnsOfExpiredCertificates) {
           EndsWith("cert.pem: the certificate expired on 2031-05-06T07:08:09+00:00; renew it"),
           EndsWith("cert.pem: the authority's certificate expired on "
                    "2031-05-06T07:08:09+00:00; renew it")));
+}
+
+TEST_F(TlsFilesTest, WarnsOfCertificatesThatShouldHaveBeenRenewed) {
+  const TlsFiles files{.cert = cert_, .key = key_, .ca = cert_};
+  EXPECT_THAT(ExpiryWarnings(files, kEnd - absl::Minutes(1)),
+              testing::Contains(EndsWith(
+                  "cert.pem: the certificate expires on 2031-05-06T07:08:09+00:00; renew it")));
 }
 
 TEST_F(TlsFilesTest, OneGoodAuthorityIsEnough) {
