@@ -228,7 +228,7 @@ void World::CheckSessions() {
   const bool failed = host_.sessions.TakeFailed();
   for (const auto& [revoked, when] : std::exchange(revoked_, {})) {
     if (failed) {
-      owed_.push_back({revoked, host_.sessions.live()});
+      owed_.push_back({revoked, host_.sessions.live(), when});
     } else {
       CheckEnded(revoked, host_.sessions.live(), when);
     }
@@ -242,7 +242,7 @@ void World::CheckOwed() {
     // One that a full disk did not take is forgotten.
     const Grant* durable = host_.disk.Find(owed.revoked.asked.id);
     if (durable != nullptr && durable->state == GrantState::kRevoked) {
-      CheckEnded(owed.revoked, owed.live, step_.boot);
+      CheckEnded(owed.revoked, owed.live, owed.when);
     }
   }
 }
@@ -259,7 +259,7 @@ void World::Owe(const Entry& entry, const Version& durable) {
     revokes = revokes || revoke != nullptr;
   }
   if (revokes && entry.now && entry.now->state == GrantState::kActive) {
-    owed_.push_back({*durable, host_.sessions.live()});
+    owed_.push_back({*durable, host_.sessions.live(), step_.boot});
   }
 }
 

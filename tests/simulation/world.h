@@ -66,8 +66,8 @@ class World {
   void Answered(const OpenRequest& asked, Expected expected, bool repeat,
                 const absl::StatusOr<Grant>& answer);
   void CheckSessions();
-  // That none lives which `revoked` admitted and nothing covered any more when its
-  // sessions were ended: what ran out since then may have kept them.
+  // That none lives which `revoked` admitted and nothing else covered `when` it was
+  // revoked: what ran out since then may have kept them.
   void CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among, BootTime when);
   void CheckOwed();
   // Adds to `owed_` what a crash left of the requests of the present step.
@@ -120,6 +120,7 @@ class World {
   struct Owed {
     ModelGrant revoked;
     std::set<Flow> live;
+    BootTime when;
   };
   std::vector<Owed> owed_;
   // Nothing is granted.
