@@ -121,8 +121,8 @@ class Install(Case):
         # Nobody asked for it yet.
         self.assertEqual(self.box.show(EXPORTER, "UnitFileState")["UnitFileState"], "disabled")
         self.assertEqual(self.box.state(EXPORTER), "inactive")
-        self.box.run("systemctl", "enable", "--now", EXPORTER)
         self.agent.grant()
+        self.box.run("systemctl", "enable", "--now", EXPORTER)
         scrape = ("exec 3<>/dev/tcp/127.0.0.1/9743; "
                   "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3")
         shown = self.box.run("bash", "-c", scrape).stdout
