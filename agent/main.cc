@@ -70,7 +70,7 @@ int Main(int argc, char** argv) {
 
   if (lockdown) {
     const absl::Status closed = CloseGateAtBoot(config_path);
-    if (!closed.ok()) Log(Priority::kError, absl::StrCat("closing the gate: ", closed.message()));
+    if (!closed.ok()) Log(LineOf(kAgentFailed, std::string(closed.message())));
     return closed.ok() ? 0 : kFailed;
   }
   absl::StatusOr<Config> config = LoadConfig(config_path);

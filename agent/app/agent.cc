@@ -70,6 +70,15 @@ GateOptions GateWithoutConfig() {
   return OptionsOf(*last).gate;
 }
 
+absl::Status CloseAndTell(Firewall& firewall, Sessions& sessions, const GateOptions& gate) {
+  const absl::StatusOr<bool> made = CloseGate(firewall, sessions, gate);
+  if (!made.ok()) return Annotate(made.status(), "closing the gate");
+  if (!*made) return absl::OkStatus();
+  Log(LineOf(kGateMade, absl::StrCat("no gate stood; one without grants is made, which ",
+                                     gate.enforce ? "is closed" : "observes")));
+  return absl::OkStatus();
+}
+
 std::vector<std::string> WarningsOf(const Config& config) {
   std::vector<std::string> warnings;
   if (config.controller) {
@@ -112,10 +121,8 @@ class Agent {
   absl::Status Start() {
     const absl::Status status = TakeSteps();
     if (!status.ok() && firewall_ != nullptr && sessions_ != nullptr) {
-      if (absl::Status closed = CloseGate(*firewall_, *sessions_, GateBeforeStart(config_));
-          !closed.ok()) {
-        Log(Priority::kError, absl::StrCat("closing the gate: ", closed.message()));
-      }
+      const absl::Status closed = CloseAndTell(*firewall_, *sessions_, GateBeforeStart(config_));
+      if (!closed.ok()) Log(Priority::kError, std::string(closed.message()));
     }
     return status;
   }
@@ -401,8 +408,8 @@ absl::Status CloseGateAtBoot(const std::string& config_path) {
   if (!config.ok()) Log(Priority::kError, config.status().message());
   POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Firewall> firewall, NftFirewall::Open());
   POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Sessions> sessions, KernelSessions::Open());
-  return CloseGate(*firewall, *sessions,
-                   config.ok() ? GateBeforeStart(*config) : GateWithoutConfig());
+  return CloseAndTell(*firewall, *sessions,
+                      config.ok() ? GateBeforeStart(*config) : GateWithoutConfig());
 }
 
 absl::Status RunAgent(Config config, const std::string& config_path) {

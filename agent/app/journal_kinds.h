@@ -22,6 +22,8 @@ JournalKind KindOf(AuditKind kind);
 // What the audit does not hold.
 inline constexpr JournalKind kAccessDenied = {"ACCESS_DENIED", "98861b05a54746489dcdd2af272cbd33",
                                               Priority::kNotice};
+inline constexpr JournalKind kGateMade = {"GATE_MADE", "888c7f2835634589b8f6f00fee545376",
+                                          Priority::kNotice};
 inline constexpr JournalKind kSessionUncovered = {
     "SESSION_UNCOVERED", "c6e053b29d1e4cb6820552cb58ae1fbb", Priority::kWarning};
 inline constexpr JournalKind kReloadRefused = {"RELOAD_REFUSED", "d62ca7c9b49049219a79b41025245bc8",

@@ -111,9 +111,9 @@ struct AccessAnswer {
 };
 
 // Makes a closed gate, without any grant, where no table stands; a standing one
-// is left as it is. For a daemon that cannot start: nothing may pass that it
-// should have guarded.
-absl::Status CloseGate(Firewall& firewall, Sessions& sessions, const GateOptions& gate);
+// is left as it is; whether it was made. For a daemon that cannot start: nothing
+// may pass that it should have guarded.
+absl::StatusOr<bool> CloseGate(Firewall& firewall, Sessions& sessions, const GateOptions& gate);
 
 // All calls are made from one thread. The collaborators are borrowed and must
 // outlive it.

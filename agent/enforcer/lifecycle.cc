@@ -36,11 +36,12 @@ std::string InWords(const GateOptions& gate) {
 
 }  // namespace
 
-absl::Status CloseGate(Firewall& firewall, Sessions& sessions, const GateOptions& gate) {
+absl::StatusOr<bool> CloseGate(Firewall& firewall, Sessions& sessions, const GateOptions& gate) {
   POSTERN_ASSIGN_OR_RETURN(const bool standing, firewall.HasTable());
-  if (standing) return absl::OkStatus();
+  if (standing) return false;
   POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> older, sessions.ListLive(gate.ports));
-  return firewall.Commit(BuildTable(gate, {}, older));
+  POSTERN_RETURN_IF_ERROR(firewall.Commit(BuildTable(gate, {}, older)));
+  return true;
 }
 
 absl::Status Gatekeeper::Start(absl::string_view ledger_replaced) {

@@ -54,7 +54,7 @@ bool Host::Start() {
     absl::Status status = gatekeeper_->Start();
     if (status.ok()) return;
     io.Tell(absl::StrCat("[did not start: ", status.message(), "]"));
-    status = CloseGate(firewall, sessions, Options().gate);
+    status = CloseGate(firewall, sessions, Options().gate).status();
     Kill();
   });
 }

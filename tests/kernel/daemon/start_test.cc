@@ -78,6 +78,7 @@ TEST_F(StartTest, ItSaysWhatItIs) {
 TEST_F(StartTest, LockdownClosesTheGateAndExits) {
   ASSERT_TRUE(host_->Admits(kFriend, 22));
   EXPECT_EQ(Run({"--lockdown"}), 0) << host_->daemon().Log();
+  EXPECT_THAT(host_->daemon().Log(), HasSubstr("GATE_MADE"));
   EXPECT_FALSE(host_->Admits(kFriend, 22));
   EXPECT_FALSE(host_->Answers());
 }
@@ -87,6 +88,7 @@ TEST_F(StartTest, LockdownLeavesAStandingGateAsItIs) {
   Allow(kFriend, absl::Minutes(1));
   host_->daemon().Kill();
   EXPECT_EQ(Run({"--lockdown"}), 0) << host_->daemon().Log();
+  EXPECT_THAT(host_->daemon().Log(), Not(HasSubstr("GATE_MADE")));
   EXPECT_TRUE(host_->Admits(kFriend, 22));
   EXPECT_FALSE(host_->Admits(kStranger, 22));
 }

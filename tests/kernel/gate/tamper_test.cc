@@ -168,7 +168,7 @@ TEST_F(TamperTest, AGateThatIsClosedWithoutADaemonStays) {
     auto firewall = NftFirewall::Open();
     auto sessions = KernelSessions::Open();
     ASSERT_TRUE(firewall.ok() && sessions.ok());
-    EXPECT_EQ(CloseGate(**firewall, **sessions, options_.gate), absl::OkStatus());
+    EXPECT_EQ(CloseGate(**firewall, **sessions, options_.gate).status(), absl::OkStatus());
     EXPECT_EQ(*(*firewall)->OwnsTable(), true);
   });
   EXPECT_FALSE(TcpPasses(*friend_, kHost4, 22));

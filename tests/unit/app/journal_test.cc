@@ -58,7 +58,8 @@ TEST(JournalKindTest, AnAuditEventHasItsNameInTheApi) {
 }
 
 TEST(JournalKindTest, NoTwoShareAnIdOrAName) {
-  std::vector<JournalKind> kinds = {kAccessDenied, kSessionUncovered, kReloadRefused, kAgentFailed};
+  std::vector<JournalKind> kinds = {kAccessDenied, kGateMade, kSessionUncovered, kReloadRefused,
+                                    kAgentFailed};
   for (const AuditKind kind : AllAuditKinds()) kinds.push_back(KindOf(kind));
   std::set<std::string> ids;
   std::set<std::string> names;
@@ -178,8 +179,8 @@ TEST_P(AgentLineTest, IsFoundByItsIdAndName) {
 INSTANTIATE_TEST_SUITE_P(Journal, AgentLineTest,
                          testing::Values(KindOf(AuditKind::kAgentStarted),
                                          KindOf(AuditKind::kAgentStopped),
-                                         KindOf(AuditKind::kConfigReloaded), kReloadRefused,
-                                         kAgentFailed),
+                                         KindOf(AuditKind::kConfigReloaded), kGateMade,
+                                         kReloadRefused, kAgentFailed),
                          [](const auto& suite) { return std::string(suite.param.event); });
 
 TEST(JournalTest, AKnockIsFoundByItsSourceAndPort) {
