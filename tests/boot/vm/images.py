@@ -17,8 +17,6 @@ import urllib.request
 from harness import lan
 
 SUITE = "bookworm"
-MIRROR = "http://deb.debian.org/debian"
-SECURITY = "http://deb.debian.org/debian-security"
 # The one that Debian 12 is installed with, and the one that its backports bring
 # (which is Debian 13's).
 KERNELS = ("6.1", "6.12")
@@ -113,20 +111,30 @@ def debootstrap(tree, packages, making):
         file = making / "initramfs" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    suites = ((MIRROR, SUITE), (MIRROR, f"{SUITE}-updates"), (MIRROR, f"{SUITE}-backports"),
-              (SECURITY, f"{SUITE}-security"))
+    debian = mirror(SUITE)
+    suites = ((debian, SUITE), (debian, f"{SUITE}-updates"), (debian, f"{SUITE}-backports"),
+              (mirror(f"{SUITE}-security"), f"{SUITE}-security"))
     include = ",".join([*packages, "linux-image-cloud-amd64", newer_kernel()])
     with open(making.with_name("mmdebstrap.log"), "w", encoding="utf-8") as log:
         subprocess.run(["mmdebstrap", "--variant=apt", f"--include={include}",
                         f"--setup-hook=cp -r {making}/initramfs/. \"$1\"", SUITE, tree,
-                        *(f"deb {mirror} {suite} main" for mirror, suite in suites)],
+                        *(f"deb {site} {suite} main" for site, suite in suites)],
                        check=True, stdout=log, stderr=subprocess.STDOUT)
+
+
+def mirror(suite):
+    """The machine's own."""
+    sites = subprocess.run(["apt-get", "indextargets", "--format", "$(SITE)", "Identifier: Packages",
+                            f"Release: {suite}"], check=True, stdout=subprocess.PIPE, text=True)
+    if not sites.stdout:
+        raise SystemExit(f"apt has no {suite} of Debian in its sources: run apt-get update")
+    return sites.stdout.splitlines()[0]
 
 
 def newer_kernel():
     """The package of the newest 6.12 kernel of the backports. Its metapackage has the
     name that the older kernel's has."""
-    address = f"{MIRROR}/dists/{SUITE}-backports/main/binary-amd64/Packages.xz"
+    address = f"{mirror(SUITE)}/dists/{SUITE}-backports/main/binary-amd64/Packages.xz"
     with urllib.request.urlopen(address, timeout=60) as reply:
         index = lzma.decompress(reply.read()).decode()
     names = re.findall(r"^Package: (linux-image-6\.12\.[0-9.]+\+\S+-cloud-amd64)$", index, re.M)
