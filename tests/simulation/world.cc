@@ -251,6 +251,12 @@ void World::CheckOwed() {
 
 void World::Owe(const Entry& entry, const Version& durable) {
   if (!durable || durable->state != GrantState::kRevoked) return;
+  // An earlier revoke that was refused, perhaps one that keeps sessions, may be what
+  // the disk has.
+  const bool was_behind = std::any_of(
+      entry.behind.begin(), entry.behind.end(),
+      [](const Version& version) { return version && version->state == GrantState::kRevoked; });
+  if (was_behind) return;
   bool revokes = false;
   for (const Request& request : entry.Open()) {
     const auto* revoke = std::get_if<RevokeGrant>(&request);
