@@ -35,7 +35,8 @@ Now SystemClock::Read() const {
 
 bool SystemClock::IsSynchronised() const {
   timex state{};
-  return adjtimex(&state) != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+  const int answer = adjtimex(&state);
+  return answer >= 0 && answer != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
 }
 
 std::string SystemClock::BootId() const {

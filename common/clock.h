@@ -55,7 +55,8 @@ class Clock {
   virtual std::string BootId() const = 0;
 
   // Whether the kernel holds the wall clock to be synchronised with a reference
-  // (adjtimex(2): not STA_UNSYNC).
+  // (adjtimex(2): not STA_UNSYNC). False where it cannot be asked, as under
+  // systemd's ProtectClock=.
   virtual bool IsSynchronised() const = 0;
 };
 

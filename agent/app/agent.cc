@@ -144,7 +144,7 @@ class Agent {
   absl::Status TakeSteps() {
     POSTERN_RETURN_IF_ERROR(BlockSignals());
     POSTERN_RETURN_IF_ERROR(OpenParts());
-    POSTERN_RETURN_IF_ERROR(gatekeeper_->Start(ledger_replaced_));
+    POSTERN_RETURN_IF_ERROR(gatekeeper_->Start(ledger_replaced_, GateBeforeStart(config_).enforce));
     POSTERN_RETURN_IF_ERROR(MakeSocketFolder(config_.socket));
     POSTERN_ASSIGN_OR_RETURN(server_, RpcServer::Start(config_, Facts(), mailbox_));
     OpenMetrics();

@@ -44,7 +44,7 @@ absl::StatusOr<bool> CloseGate(Firewall& firewall, Sessions& sessions, const Gat
   return true;
 }
 
-absl::Status Gatekeeper::Start(absl::string_view ledger_replaced) {
+absl::Status Gatekeeper::Start(absl::string_view ledger_replaced, bool enforced_before) {
   const Now now = with_.clock.Read();
   started_ = now.wall;
   usage_read_at_ = now.boot;
@@ -61,12 +61,16 @@ absl::Status Gatekeeper::Start(absl::string_view ledger_replaced) {
   recorded_time_ = state->last_seen;
   compared_at_ = now;
   std::vector<Write> writes;
-  RestoreStanding(state->standing, now, writes);
   if (!ledger_replaced.empty()) {
     Write write;
     write.audit = AgentEvent(AuditKind::kLedgerReplaced, kAgentActor, ledger_replaced, now.wall);
+    if (enforced_before && !configured_.gate.enforce) {
+      state->standing.armed = Armed{.since = now.wall, .actor = kAgentActor};
+      write.standing = state->standing;
+    }
     writes.push_back(std::move(write));
   }
+  RestoreStanding(state->standing, now, writes);
 
   POSTERN_ASSIGN_OR_RETURN(std::vector<Flow> older, OlderFlowsAtStart());
   std::vector<Grant> ended = std::move(state->sessions_pending);
@@ -171,8 +175,13 @@ absl::Status Gatekeeper::Reconfigure(GatekeeperOptions options, absl::string_vie
 absl::Status Gatekeeper::PutInForce(GatekeeperOptions options) {
   if (options.gate != options_.gate) {
     POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> older, OlderFlowsAfter(options));
-    POSTERN_RETURN_IF_ERROR(
-        RebuildTable(options.gate, older, UsageBefore::kRead, DeniedToKeep(options.gate)));
+    const absl::Status status =
+        RebuildTable(options.gate, older, UsageBefore::kRead, DeniedToKeep(options.gate));
+    if (!status.ok()) {
+      // The kernel may have done it all the same.
+      Resync();
+      return status;
+    }
   }
   options_ = std::move(options);
   return absl::OkStatus();

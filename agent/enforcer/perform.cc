@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -71,12 +72,13 @@ void Gatekeeper::Perform(Batch batch, const Now& now) {
       repeat.reply(Get(repeat.id));
     }
   }
+  std::set<absl::string_view> ended;
   for (const Change& change : changes) {
-    if (change.after.state != GrantState::kActive) {
-      usage_.Forget(change.after.id);
-      std::erase_if(withheld_, [&](const Grant& grant) { return grant.id == change.after.id; });
-    }
+    if (change.after.state == GrantState::kActive) continue;
+    usage_.Forget(change.after.id);
+    ended.insert(change.after.id);
   }
+  std::erase_if(withheld_, [&](const Grant& grant) { return ended.contains(grant.id); });
   AnnounceRecorded();
 }
 

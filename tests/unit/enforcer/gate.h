@@ -28,7 +28,7 @@ class GateTest : public ::testing::Test {
   void SetUp() override { Restart(); }
 
   // A new daemon over the same store and kernel.
-  void Restart() {
+  void Restart(absl::string_view ledger_replaced = "", bool enforced_before = false) {
     gatekeeper_ = std::make_unique<Gatekeeper>(
         options_,
         Gatekeeper::Collaborators{
@@ -38,7 +38,7 @@ class GateTest : public ::testing::Test {
             .sessions = sessions_,
             .announce = [this](const AuditEvent& event) { announced_.push_back(event); },
             .report = [this](const absl::Status& status) { reported_.push_back(status); }});
-    start_ = gatekeeper_->Start();
+    start_ = gatekeeper_->Start(ledger_replaced, enforced_before);
   }
 
   using Change = std::variant<CreateGrant, ExtendGrant, MoveGrant, RevokeGrant>;

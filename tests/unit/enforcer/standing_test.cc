@@ -213,6 +213,25 @@ TEST_F(StandingTest, ArmingSaysWhoCouldNotComeBack) {
   EXPECT_EQ(exposed->front().remote, A("198.51.100.9"));
 }
 
+TEST_F(StandingTest, WithANewLedgerWhatWasClosedStaysClosed) {
+  Observe();
+  Restart("the ledger was damaged", /*enforced_before=*/true);
+  ASSERT_TRUE(start_.ok()) << start_;
+  EXPECT_TRUE(Enforces());
+  Restart();
+  EXPECT_TRUE(Enforces());
+  ASSERT_TRUE(gatekeeper_->Disarm("alice").ok());
+  EXPECT_FALSE(Enforces());
+}
+
+TEST_F(StandingTest, AnArmingWhoseAnswerIsLostDoesNotStandInTheKernelEither) {
+  Observe();
+  firewall_.LoseNextAck();
+  EXPECT_FALSE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  EXPECT_FALSE(gatekeeper_->standing().armed.has_value());
+  EXPECT_FALSE(Enforces());
+}
+
 TEST_F(StandingTest, AnArmingThatTheKernelRefusesDoesNotStand) {
   Observe();
   firewall_.FailCommits(absl::UnavailableError("busy"));
