@@ -321,7 +321,10 @@ void World::Resolve() {
       TakeRenewed(entry);
       const std::vector<Version> outcomes = Outcomes(entry.now, entry.Open(), step_);
       if (host_.kernel.uncertain()) Append(entry.kernel, outcomes);
-      if (host_.disk.has_leftover()) Append(entry.leftover, outcomes);
+      if (host_.disk.has_leftover()) {
+        Append(entry.leftover, outcomes);
+        if (entry.renewed) entry.leftover.push_back(entry.renewed);
+      }
       // Taken back once the disk takes it and it is known what the kernel holds.
       if (host_.disk.failures() > failures_before_ || host_.kernel.uncertain()) {
         Append(entry.behind, outcomes);
