@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -223,7 +224,7 @@ absl::StatusOr<std::string> ReadInterface(const Field& field) {
   if (*name == "." || *name == ".." || name->find_first_of("/: \"") != std::string::npos) {
     return field.WrongKind("the name of an interface, such as eth1");
   }
-  if (name->back() == '*') {
+  if (absl::StrContains(*name, '*')) {
     return field.WrongKind("the whole name of an interface, without a pattern");
   }
   return name;

@@ -197,6 +197,9 @@ TEST(ParseConfig, RefusesValuesOutOfBounds) {
       {"guard: {trusted_interfaces: [eth*]}",
        "1:30: guard.trusted_interfaces wants the whole name of an interface, without a pattern, "
        "not \"eth*\""},
+      {"guard: {trusted_interfaces: [et*h]}",
+       "1:30: guard.trusted_interfaces wants the whole name of an interface, without a pattern, "
+       "not \"et*h\""},
       {"guard: {always_allow: [10.1.0.1/16]}",
        "1:24: guard.always_allow: \"10.1.0.1/16\" has host bits set; 10.1.0.0/16 is the network, "
        "10.1.0.1/32 the one host"},
