@@ -137,8 +137,8 @@ class Gatekeeper {
   // Reads the ledger and replaces the table in one batch. The gate is closed,
   // and open for the live grants, when this returns OK. `ledger_replaced` says
   // why the store begins anew, for the audit; empty where it does not. With
-  // `enforced_before` a gate that was armed stays so, though the new store does not
-  // know of it.
+  // `enforced_before` a gate that was armed stays so, where the store is new and does
+  // not know of it.
   absl::Status Start(absl::string_view ledger_replaced = "", bool enforced_before = false);
 
   // Records that the agent stops. The gate and the live grants stay as they

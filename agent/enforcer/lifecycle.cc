@@ -64,10 +64,13 @@ absl::Status Gatekeeper::Start(absl::string_view ledger_replaced, bool enforced_
   if (!ledger_replaced.empty()) {
     Write write;
     write.audit = AgentEvent(AuditKind::kLedgerReplaced, kAgentActor, ledger_replaced, now.wall);
-    if (enforced_before && !configured_.gate.enforce) {
-      state->standing.armed = Armed{.since = now.wall, .actor = kAgentActor};
-      write.standing = state->standing;
-    }
+    writes.push_back(std::move(write));
+  }
+  // Not only where it was replaced now: a crash may have come right after that.
+  if (audit_number_ == 0 && enforced_before && !configured_.gate.enforce) {
+    state->standing.armed = Armed{.since = now.wall, .actor = kAgentActor};
+    Write write;
+    write.standing = state->standing;
     writes.push_back(std::move(write));
   }
   RestoreStanding(state->standing, now, writes);
