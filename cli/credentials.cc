@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/files.h"
-#include "cli/pki/openssl.h"
+#include "common/pki/openssl.h"
 #include "common/status.h"
 #include "common/text.h"
 

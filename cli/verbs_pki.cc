@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "cli/exit_code.h"
 #include "cli/files.h"
-#include "cli/pki/authority.h"
 #include "cli/verbs.h"
+#include "common/pki/authority.h"
 #include "common/status.h"
 #include "common/text.h"
 

@@ -9,11 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/config/decode.h"
-#include "agent/config/files.h"
-#include "agent/config/tls_files.h"
-#include "agent/config/yaml.h"
+#include "common/config/files.h"
+#include "common/config/yaml.h"
 #include "common/status.h"
 #include "common/text.h"
+#include "common/tls/tls_files.h"
 
 namespace postern {
 namespace {

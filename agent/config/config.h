@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "agent/grants/limits.h"
 #include "common/prefix.h"
+#include "common/tls/tls_files.h"
 
 namespace postern {
 
@@ -25,14 +26,6 @@ struct PeerRule {
   std::string san;
   Role role = Role::kViewer;
   friend bool operator==(const PeerRule&, const PeerRule&) = default;
-};
-
-// PEM files, absolute paths.
-struct TlsFiles {
-  std::string cert;
-  std::string key;
-  std::string ca;
-  friend bool operator==(const TlsFiles&, const TlsFiles&) = default;
 };
 
 struct ListenConfig {

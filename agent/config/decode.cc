@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
-#include "agent/config/fields.h"
+#include "common/config/fields.h"
 
 namespace postern {
 namespace {
@@ -21,6 +21,24 @@ constexpr size_t kMaxPeers = 256;
 constexpr size_t kMaxSanBytes = 512;
 constexpr absl::Duration kLongestGrant = absl::Hours(365 * 24);
 constexpr uint32_t kMostLiveGrants = 1'000'000;
+
+// Every key of agent.yaml.
+const ConfigKeys& AgentKeys() {
+  static const auto& keys = *new ConfigKeys{
+      {"",
+       {"mode", "guard", "limits", "on_expiry", "state_dir", "socket", "metrics_socket", "listen",
+        "controller"}},
+      {"guard", {"ports", "trusted_interfaces", "always_allow"}},
+      {"limits",
+       {"max_duration", "allowed_sources", "allowed_ports", "shortest_prefix", "max_live_grants"}},
+      {"limits.shortest_prefix", {"ipv4", "ipv6"}},
+      {"listen", {"address", "from", "tls", "peers"}},
+      {"listen.tls", {"cert", "key", "ca"}},
+      {"listen.peers", {"san", "role"}},
+      {"controller", {"address", "ca"}},
+  };
+  return keys;
+}
 
 absl::StatusOr<std::vector<uint16_t>> ReadPorts(const Field& field) {
   return ReadList(field, 1, kMaxPorts, ReadPort);
@@ -84,7 +102,7 @@ auto PrefixLengthReader(uint32_t bits) {
 }
 
 absl::StatusOr<Config> ReadGuard(const Field& field, Config config) {
-  POSTERN_ASSIGN_OR_RETURN(const Section guard, Section::Open(field, "guard"));
+  POSTERN_ASSIGN_OR_RETURN(const Section guard, Section::Open(field, "guard", AgentKeys()));
   POSTERN_RETURN_IF_ERROR(guard.Optional("ports", ReadPorts, config.limits.guarded_ports));
   POSTERN_RETURN_IF_ERROR(guard.Optional(
       "trusted_interfaces",
@@ -98,7 +116,8 @@ absl::StatusOr<Config> ReadGuard(const Field& field, Config config) {
 }
 
 absl::StatusOr<Limits> ReadShortestPrefix(const Field& field, Limits limits) {
-  POSTERN_ASSIGN_OR_RETURN(const Section shortest, Section::Open(field, "limits.shortest_prefix"));
+  POSTERN_ASSIGN_OR_RETURN(const Section shortest,
+                           Section::Open(field, "limits.shortest_prefix", AgentKeys()));
   POSTERN_RETURN_IF_ERROR(
       shortest.Optional("ipv4", PrefixLengthReader(32), limits.shortest_prefix_ipv4));
   POSTERN_RETURN_IF_ERROR(
@@ -107,7 +126,7 @@ absl::StatusOr<Limits> ReadShortestPrefix(const Field& field, Limits limits) {
 }
 
 absl::StatusOr<Limits> ReadLimits(const Field& field, Limits limits) {
-  POSTERN_ASSIGN_OR_RETURN(const Section section, Section::Open(field, "limits"));
+  POSTERN_ASSIGN_OR_RETURN(const Section section, Section::Open(field, "limits", AgentKeys()));
   POSTERN_RETURN_IF_ERROR(section.Optional(
       "max_duration",
       [](const Field& value) { return ReadDuration(value, absl::Seconds(1), kLongestGrant); },
@@ -126,7 +145,7 @@ absl::StatusOr<Limits> ReadLimits(const Field& field, Limits limits) {
 
 absl::StatusOr<TlsFiles> ReadTls(const Field& field) {
   TlsFiles files;
-  POSTERN_ASSIGN_OR_RETURN(const Section tls, Section::Open(field, "listen.tls"));
+  POSTERN_ASSIGN_OR_RETURN(const Section tls, Section::Open(field, "listen.tls", AgentKeys()));
   POSTERN_RETURN_IF_ERROR(tls.Required("cert", "the file with the agent's certificate",
                                        ReadCredentialPath, files.cert));
   POSTERN_RETURN_IF_ERROR(
@@ -146,7 +165,8 @@ absl::StatusOr<std::string> ReadSan(const Field& field) {
 
 absl::StatusOr<PeerRule> ReadPeer(const Field& field) {
   PeerRule peer;
-  POSTERN_ASSIGN_OR_RETURN(const Section section, Section::Open(field, "listen.peers"));
+  POSTERN_ASSIGN_OR_RETURN(const Section section,
+                           Section::Open(field, "listen.peers", AgentKeys()));
   POSTERN_RETURN_IF_ERROR(
       section.Required("san", "the URI or DNS name in the peer's certificate", ReadSan, peer.san));
   POSTERN_RETURN_IF_ERROR(
@@ -169,7 +189,7 @@ absl::StatusOr<std::vector<PeerRule>> ReadPeers(const Field& field) {
 
 absl::StatusOr<ListenConfig> ReadListen(const Field& field) {
   ListenConfig listen;
-  POSTERN_ASSIGN_OR_RETURN(const Section section, Section::Open(field, "listen"));
+  POSTERN_ASSIGN_OR_RETURN(const Section section, Section::Open(field, "listen", AgentKeys()));
   const auto read_address = [&listen](const Field& value) -> absl::StatusOr<uint16_t> {
     POSTERN_ASSIGN_OR_RETURN(const HostPort endpoint, ReadHostPort(value));
     const absl::StatusOr<Address> address = Address::Parse(endpoint.host);
@@ -205,7 +225,7 @@ absl::StatusOr<std::string> ReadControllerAddress(const Field& field) {
 
 absl::StatusOr<ControllerConfig> ReadController(const Field& field) {
   ControllerConfig controller;
-  POSTERN_ASSIGN_OR_RETURN(const Section section, Section::Open(field, "controller"));
+  POSTERN_ASSIGN_OR_RETURN(const Section section, Section::Open(field, "controller", AgentKeys()));
   POSTERN_RETURN_IF_ERROR(
       section.Required("address", "the controller's host and port, such as \"example.org:7444\"",
                        ReadControllerAddress, controller.address));
@@ -223,7 +243,7 @@ absl::StatusOr<Config> ReadFile(const YamlNode& root) {
   if (root.kind != YamlNode::Kind::kMapping) {
     return root.Error("the file wants keys such as \"mode: enforce\", not a list");
   }
-  POSTERN_ASSIGN_OR_RETURN(const Section file, Section::Open(Field(root, ""), ""));
+  POSTERN_ASSIGN_OR_RETURN(const Section file, Section::Open(Field(root, ""), "", AgentKeys()));
   POSTERN_RETURN_IF_ERROR(file.Optional("mode", ReadMode, config.mode));
   POSTERN_RETURN_IF_ERROR(file.Optional(
       "guard", [&config](const Field& field) { return ReadGuard(field, config); }, config));

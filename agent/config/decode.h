@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "agent/config/config.h"
-#include "agent/config/yaml.h"
+#include "common/config/yaml.h"
 
 namespace postern {
 

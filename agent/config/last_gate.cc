@@ -9,7 +9,7 @@
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
-#include "agent/config/files.h"
+#include "common/config/files.h"
 #include "common/fd.h"
 #include "common/status.h"
 #include "common/text.h"

@@ -8,11 +8,11 @@
 #include "absl/status/statusor.h"
 #include "agent/rpc/answered_calls.h"
 #include "agent/rpc/api.h"
-#include "agent/rpc/certificates.h"
 #include "agent/rpc/connections.h"
 #include "agent/rpc/settings.h"
 #include "agent/rpc/sockets.h"
 #include "agent/rpc/watch.h"
+#include "common/tls/certificates.h"
 
 namespace postern {
 

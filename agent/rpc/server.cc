@@ -13,9 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "agent/config/tls_files.h"
 #include "agent/rpc/api.h"
-#include "agent/rpc/certificates.h"
 #include "agent/rpc/connections.h"
 #include "agent/rpc/grpc_server.h"
 #include "agent/rpc/settings.h"
@@ -23,6 +21,8 @@
 #include "agent/rpc/watch.h"
 #include "agent/systemd/log.h"
 #include "common/status.h"
+#include "common/tls/certificates.h"
+#include "common/tls/tls_files.h"
 
 namespace postern {
 namespace {

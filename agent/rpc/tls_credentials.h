@@ -7,7 +7,7 @@
 
 #include <memory>
 
-#include "agent/rpc/certificates.h"
+#include "common/tls/certificates.h"
 
 namespace postern {
 

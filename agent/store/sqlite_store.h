@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "agent/store/sqlite.h"
 #include "agent/store/store.h"
+#include "common/sqlite/sqlite.h"
 
 namespace postern {
 

@@ -14,7 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "agent/config/decode.h"
 #include "agent/config/reload.h"
-#include "agent/config/yaml.h"
+#include "common/config/yaml.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace postern {

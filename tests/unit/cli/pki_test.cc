@@ -11,7 +11,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
-#include "cli/pki/openssl.h"
+#include "common/pki/openssl.h"
 #include "tests/unit/cli/tool.h"
 
 namespace postern {

@@ -1,4 +1,4 @@
-#include "agent/config/tls_files.h"
+#include "common/tls/tls_files.h"
 
 #include <openssl/err.h>
 

@@ -1,7 +1,7 @@
 // Ownership and errors of OpenSSL's objects.
 
-#ifndef POSTERN_CLI_PKI_OPENSSL_H_
-#define POSTERN_CLI_PKI_OPENSSL_H_
+#ifndef POSTERN_COMMON_PKI_OPENSSL_H_
+#define POSTERN_COMMON_PKI_OPENSSL_H_
 
 #include <openssl/bio.h>
 #include <openssl/evp.h>
@@ -42,4 +42,4 @@ std::string KeyPem(const EVP_PKEY* key);
 
 }  // namespace postern
 
-#endif  // POSTERN_CLI_PKI_OPENSSL_H_
+#endif  // POSTERN_COMMON_PKI_OPENSSL_H_

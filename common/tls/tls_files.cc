@@ -1,4 +1,4 @@
-#include "agent/config/tls_files.h"
+#include "common/tls/tls_files.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -15,7 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
-#include "agent/config/files.h"
+#include "common/config/files.h"
 #include "common/status.h"
 #include "common/text.h"
 

@@ -1,7 +1,7 @@
 // The server's certificate, key and authorities, read again when they change.
 
-#ifndef POSTERN_AGENT_RPC_CERTIFICATES_H_
-#define POSTERN_AGENT_RPC_CERTIFICATES_H_
+#ifndef POSTERN_COMMON_TLS_CERTIFICATES_H_
+#define POSTERN_COMMON_TLS_CERTIFICATES_H_
 
 #include <array>
 #include <cstdint>
@@ -11,7 +11,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "agent/config/config.h"
+#include "common/tls/tls_files.h"
 
 namespace postern {
 
@@ -68,4 +68,4 @@ class CertificateSource {
 
 }  // namespace postern
 
-#endif  // POSTERN_AGENT_RPC_CERTIFICATES_H_
+#endif  // POSTERN_COMMON_TLS_CERTIFICATES_H_

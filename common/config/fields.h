@@ -1,8 +1,8 @@
 // Reading values out of a YamlNode: each with its name, its bounds and an error
 // that says how to mend it. Pure.
 
-#ifndef POSTERN_AGENT_CONFIG_FIELDS_H_
-#define POSTERN_AGENT_CONFIG_FIELDS_H_
+#ifndef POSTERN_COMMON_CONFIG_FIELDS_H_
+#define POSTERN_COMMON_CONFIG_FIELDS_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -16,7 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "agent/config/yaml.h"
+#include "common/config/yaml.h"
 #include "common/prefix.h"
 #include "common/status.h"
 
@@ -42,13 +42,23 @@ class Field {
   std::string name_;
 };
 
+// The keys of one section of a configuration file.
+struct SectionKeys {
+  // "" for the file itself, "guard", "listen.tls".
+  absl::string_view name;
+  std::vector<absl::string_view> keys;
+};
+
+// Every key of a configuration file.
+using ConfigKeys = std::vector<SectionKeys>;
+
 // A mapping whose keys are all known.
 class Section {
  public:
-  // `name` is that of one of the sections of agent.yaml: "" for the file itself,
-  // "guard", "listen.tls". Refuses unknown keys, suggesting the one that was
-  // probably meant.
-  static absl::StatusOr<Section> Open(const Field& field, absl::string_view name);
+  // `name` is that of one of the sections in `known`. Refuses unknown keys,
+  // suggesting the one that was probably meant.
+  static absl::StatusOr<Section> Open(const Field& field, absl::string_view name,
+                                      const ConfigKeys& known);
 
   // Puts the value of `key`, as `read` reads it, into `out`; leaves `out` as it is
   // where the key is absent. `read` takes a Field and gives a StatusOr.
@@ -134,4 +144,4 @@ auto ReadList(const Field& field, size_t least, size_t most, Read read)
 
 }  // namespace postern
 
-#endif  // POSTERN_AGENT_CONFIG_FIELDS_H_
+#endif  // POSTERN_COMMON_CONFIG_FIELDS_H_

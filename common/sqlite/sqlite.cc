@@ -1,4 +1,4 @@
-#include "agent/store/sqlite.h"
+#include "common/sqlite/sqlite.h"
 
 #include <sqlite3.h>
 #include <sys/stat.h>

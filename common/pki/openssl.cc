@@ -1,4 +1,4 @@
-#include "cli/pki/openssl.h"
+#include "common/pki/openssl.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>

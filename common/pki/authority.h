@@ -1,15 +1,15 @@
 // A small certificate authority: one root, EC P-256 keys, leaf certificates
 // that name their holder by a URI.
 
-#ifndef POSTERN_CLI_PKI_AUTHORITY_H_
-#define POSTERN_CLI_PKI_AUTHORITY_H_
+#ifndef POSTERN_COMMON_PKI_AUTHORITY_H_
+#define POSTERN_COMMON_PKI_AUTHORITY_H_
 
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "cli/pki/openssl.h"
+#include "common/pki/openssl.h"
 
 namespace postern {
 
@@ -52,4 +52,4 @@ absl::StatusOr<PemPair> IssueLeaf(const Authority& authority, const LeafSpec& sp
 
 }  // namespace postern
 
-#endif  // POSTERN_CLI_PKI_AUTHORITY_H_
+#endif  // POSTERN_COMMON_PKI_AUTHORITY_H_

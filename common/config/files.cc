@@ -1,4 +1,4 @@
-#include "agent/config/files.h"
+#include "common/config/files.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 // The YAML that configuration needs, strictly: one document of mappings, lists
 // and single-line values, each of which knows where it stands.
 
-#ifndef POSTERN_AGENT_CONFIG_YAML_H_
-#define POSTERN_AGENT_CONFIG_YAML_H_
+#ifndef POSTERN_COMMON_CONFIG_YAML_H_
+#define POSTERN_COMMON_CONFIG_YAML_H_
 
 #include <cstdint>
 #include <memory>
@@ -64,4 +64,4 @@ std::string Quoted(absl::string_view text);
 
 }  // namespace postern
 
-#endif  // POSTERN_AGENT_CONFIG_YAML_H_
+#endif  // POSTERN_COMMON_CONFIG_YAML_H_

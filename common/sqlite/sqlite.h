@@ -1,8 +1,8 @@
 // A thin, typed skin over SQLite's C interface: statements that reset
 // themselves, and errors as absl::Status.
 
-#ifndef POSTERN_AGENT_STORE_SQLITE_H_
-#define POSTERN_AGENT_STORE_SQLITE_H_
+#ifndef POSTERN_COMMON_SQLITE_SQLITE_H_
+#define POSTERN_COMMON_SQLITE_SQLITE_H_
 
 #include <cstdint>
 #include <memory>
@@ -72,4 +72,4 @@ class SqliteDatabase {
 
 }  // namespace postern
 
-#endif  // POSTERN_AGENT_STORE_SQLITE_H_
+#endif  // POSTERN_COMMON_SQLITE_SQLITE_H_

@@ -1,4 +1,4 @@
-#include "cli/pki/authority.h"
+#include "common/pki/authority.h"
 
 #include <openssl/bn.h>
 #include <openssl/ec.h>

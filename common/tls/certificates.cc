@@ -1,13 +1,13 @@
-#include "agent/rpc/certificates.h"
+#include "common/tls/certificates.h"
 
 #include <sys/stat.h>
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "agent/config/files.h"
-#include "agent/config/tls_files.h"
+#include "common/config/files.h"
 #include "common/status.h"
+#include "common/tls/tls_files.h"
 
 namespace postern {
 namespace {

@@ -1,16 +1,23 @@
 // Whether the PEM files that a configuration names can serve.
 
-#ifndef POSTERN_AGENT_CONFIG_TLS_FILES_H_
-#define POSTERN_AGENT_CONFIG_TLS_FILES_H_
+#ifndef POSTERN_COMMON_TLS_TLS_FILES_H_
+#define POSTERN_COMMON_TLS_TLS_FILES_H_
 
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "agent/config/config.h"
 
 namespace postern {
+
+// PEM files, absolute paths.
+struct TlsFiles {
+  std::string cert;
+  std::string key;
+  std::string ca;
+  friend bool operator==(const TlsFiles&, const TlsFiles&) = default;
+};
 
 // The messages start with the path and say how to mend it.
 
@@ -32,4 +39,4 @@ std::vector<std::string> ExpiryWarnings(const TlsFiles& files, absl::Time now);
 
 }  // namespace postern
 
-#endif  // POSTERN_AGENT_CONFIG_TLS_FILES_H_
+#endif  // POSTERN_COMMON_TLS_TLS_FILES_H_

@@ -1,4 +1,4 @@
-#include "agent/config/fields.h"
+#include "common/config/fields.h"
 
 #include <net/if.h>
 #include <unistd.h>
@@ -22,29 +22,6 @@ namespace postern {
 namespace {
 
 using Kind = YamlNode::Kind;
-
-struct SectionKeys {
-  absl::string_view name;
-  std::vector<absl::string_view> keys;
-};
-
-// Every key of agent.yaml.
-const std::vector<SectionKeys>& Sections() {
-  static const auto& sections = *new std::vector<SectionKeys>{
-      {"",
-       {"mode", "guard", "limits", "on_expiry", "state_dir", "socket", "metrics_socket", "listen",
-        "controller"}},
-      {"guard", {"ports", "trusted_interfaces", "always_allow"}},
-      {"limits",
-       {"max_duration", "allowed_sources", "allowed_ports", "shortest_prefix", "max_live_grants"}},
-      {"limits.shortest_prefix", {"ipv4", "ipv6"}},
-      {"listen", {"address", "from", "tls", "peers"}},
-      {"listen.tls", {"cert", "key", "ca"}},
-      {"listen.peers", {"san", "role"}},
-      {"controller", {"address", "ca"}},
-  };
-  return sections;
-}
 
 // Levenshtein's distance, a swap of two neighbours counted as one.
 size_t EditDistance(absl::string_view a, absl::string_view b) {
@@ -81,8 +58,8 @@ absl::string_view Nearest(absl::string_view text, absl::Span<const absl::string_
   return nearest;
 }
 
-absl::string_view SectionOf(absl::string_view key) {
-  for (const SectionKeys& section : Sections()) {
+absl::string_view SectionOf(absl::string_view key, const ConfigKeys& known) {
+  for (const SectionKeys& section : known) {
     if (std::find(section.keys.begin(), section.keys.end(), key) != section.keys.end()) {
       return section.name;
     }
@@ -90,11 +67,11 @@ absl::string_view SectionOf(absl::string_view key) {
   return "";
 }
 
-absl::Status UnknownKey(const YamlNode& key, const SectionKeys& section) {
+absl::Status UnknownKey(const YamlNode& key, const SectionKeys& section, const ConfigKeys& known) {
   std::string message = absl::StrCat("unknown key ", Quoted(key.text));
   if (!section.name.empty()) absl::StrAppend(&message, " in ", section.name);
   const absl::string_view nearest = Nearest(key.text, section.keys);
-  const absl::string_view elsewhere = SectionOf(key.text);
+  const absl::string_view elsewhere = SectionOf(key.text, known);
   if (!nearest.empty()) {
     absl::StrAppend(&message, "; did you mean \"", nearest, "\"?");
   } else if (!elsewhere.empty()) {
@@ -135,13 +112,14 @@ absl::Status Field::WrongKind(absl::string_view wanted) const {
   return Error(absl::StrCat("wants ", wanted, ", not ", Quoted(node_->text)));
 }
 
-absl::StatusOr<Section> Section::Open(const Field& field, absl::string_view name) {
+absl::StatusOr<Section> Section::Open(const Field& field, absl::string_view name,
+                                      const ConfigKeys& known) {
   if (field.node().kind != Kind::kMapping) return field.WrongKind("a mapping");
-  for (const SectionKeys& section : Sections()) {
+  for (const SectionKeys& section : known) {
     if (section.name != name) continue;
     for (const YamlNode& key : field.node().keys) {
       if (std::find(section.keys.begin(), section.keys.end(), key.text) == section.keys.end()) {
-        return UnknownKey(key, section);
+        return UnknownKey(key, section, known);
       }
     }
   }

@@ -1,8 +1,8 @@
 // Reading the files of a configuration, bounded and careful about who may write
 // them.
 
-#ifndef POSTERN_AGENT_CONFIG_FILES_H_
-#define POSTERN_AGENT_CONFIG_FILES_H_
+#ifndef POSTERN_COMMON_CONFIG_FILES_H_
+#define POSTERN_COMMON_CONFIG_FILES_H_
 
 #include <sys/types.h>
 
@@ -29,4 +29,4 @@ absl::StatusOr<std::vector<std::string>> ListDropIns(const std::string& director
 
 }  // namespace postern
 
-#endif  // POSTERN_AGENT_CONFIG_FILES_H_
+#endif  // POSTERN_COMMON_CONFIG_FILES_H_

@@ -1,4 +1,4 @@
-#include "agent/config/yaml.h"
+#include "common/config/yaml.h"
 
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
