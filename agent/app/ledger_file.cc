@@ -20,7 +20,12 @@ constexpr const char* kSuffixes[] = {"", "-wal", "-shm"};
 absl::StatusOr<std::filesystem::path> MakeStateDir(const std::string& state_dir) {
   std::error_code error;
   const bool made = std::filesystem::create_directories(state_dir, error);
-  if (error) return ErrnoStatus(error.value(), absl::StrCat("making state_dir ", state_dir));
+  if (error) {
+    return ErrnoStatus(
+        error.value(),
+        absl::StrCat("making state_dir ", state_dir,
+                     " (make it for posternd's user, or name another in agent.yaml)"));
+  }
   if (made && chmod(state_dir.c_str(), S_IRWXU) != 0) {
     return ErrnoStatus(errno, absl::StrCat("closing state_dir ", state_dir, " to others"));
   }

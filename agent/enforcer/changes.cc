@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
+
 namespace postern {
 
 AuditEvent EventOf(AuditKind kind, const Grant& grant, absl::string_view actor, absl::Time time) {
@@ -33,6 +35,10 @@ Write WriteOf(const Grant& grant, const AuditEvent& event) {
   write.put = grant;
   write.audit = event;
   return write;
+}
+
+std::string WhyNotRestored(const absl::Status& why) {
+  return absl::StrCat("they could not be restored yet (", why.message(), "); it is tried again");
 }
 
 void AppendKeys(const Grant& grant, std::vector<AccessKey>& keys) {

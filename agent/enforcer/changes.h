@@ -4,8 +4,10 @@
 #define POSTERN_AGENT_ENFORCER_CHANGES_H_
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "agent/grants/audit.h"
@@ -35,6 +37,9 @@ AuditEvent AgentEvent(AuditKind kind, absl::string_view actor, absl::string_view
                       absl::Time time);
 
 Write WriteOf(const Grant& grant, const AuditEvent& event);
+
+// Why grants of another boot wait, where recording what becomes of them failed.
+std::string WhyNotRestored(const absl::Status& why);
 
 void AppendKeys(const Grant& grant, std::vector<AccessKey>& keys);
 

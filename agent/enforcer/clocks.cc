@@ -100,7 +100,7 @@ bool Gatekeeper::IsWithheld(absl::string_view id) const {
 void Gatekeeper::RestoreWithheld(const Now& now) {
   if (withheld_.empty()) return;
   withheld_check_at_ = now.boot + kTrustInterval;
-  withheld_reason_ = WhyClockIsNotTrusted(now);
+  const std::string reason_before = std::exchange(withheld_reason_, WhyClockIsNotTrusted(now));
   if (!withheld_reason_.empty()) return;
   const std::vector<Grant> waiting = std::exchange(withheld_, {});
   std::vector<Write> writes;
@@ -122,7 +122,9 @@ void Gatekeeper::RestoreWithheld(const Now& now) {
   if (!status.ok()) {
     for (const Grant& grant : waiting) ledger_.Remove(grant.id);
     withheld_ = waiting;
-    withheld_reason_ = "they could not be restored; the log says why";
+    withheld_reason_ = WhyNotRestored(status);
+    // Told once: a full disk stays full for a while.
+    if (withheld_reason_ == reason_before) return;
     return Report(status, "restoring the grants of before the reboot");
   }
   if (absl::Status applied = programmer_.Apply(keys, now.boot); !applied.ok()) {

@@ -76,7 +76,8 @@ struct GateStatus {
   Standing standing;
   bool table_protected = false;
   GateRepairs repairs;
-  // Grants of before the last reboot that wait for a clock to be trusted.
+  // Grants of before the last reboot that wait for a clock to be trusted, or for a
+  // disk that takes the record of their restore.
   size_t withheld_grants = 0;
   std::string withheld_reason;
   // Of the last grant whose caller told its clock.
@@ -135,7 +136,8 @@ class Gatekeeper {
   Gatekeeper& operator=(const Gatekeeper&) = delete;
 
   // Reads the ledger and replaces the table in one batch. The gate is closed,
-  // and open for the live grants, when this returns OK. `ledger_replaced` says
+  // and open for the live grants, when this returns OK, also where the disk takes no
+  // record of that yet. `ledger_replaced` says
   // why the store begins anew, for the audit; empty where it does not. With
   // `enforced_before` a gate that was armed stays so, where the store is new and does
   // not know of it.
@@ -309,6 +311,14 @@ class Gatekeeper {
   // not. Those that cannot be judged by this clock are withheld.
   absl::Status RestoreGrants(const std::vector<Grant>& grants, const Now& now,
                              std::vector<Write>& writes, std::vector<Grant>& ended);
+  // Records the start with `writes`. What the disk does not take now is in force and
+  // waits in unrecorded_, but for grants of another boot among `stored`: these are
+  // withheld, and are not in `ended`.
+  absl::Status RecordStart(const std::vector<Grant>& stored, std::vector<Write> writes,
+                           std::vector<Grant>& ended);
+  // The ids of those that are withheld because of `why`.
+  std::set<std::string> WithholdOtherBoots(const std::vector<Grant>& stored,
+                                           const absl::Status& why);
   // Why the wall clock cannot be trusted; empty when it can.
   std::string WhyClockIsNotTrusted(const Now& now) const;
   void RestoreWithheld(const Now& now);

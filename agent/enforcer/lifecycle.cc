@@ -79,15 +79,52 @@ absl::Status Gatekeeper::Start(absl::string_view ledger_replaced, bool enforced_
   std::vector<Grant> ended = std::move(state->sessions_pending);
   POSTERN_RETURN_IF_ERROR(RestoreGrants(state->live, now, writes, ended));
   older_ = std::set<Flow>(older.begin(), older.end());
-  POSTERN_RETURN_IF_ERROR(RecordAgentEvent(
-      AuditKind::kAgentStarted, kAgentActor,
-      absl::StrCat(ledger_.size(), " live grants, ", InWords(options_.gate)), std::move(writes)));
+  POSTERN_RETURN_IF_ERROR(RecordStart(state->live, std::move(writes), ended));
   POSTERN_RETURN_IF_ERROR(
       Annotate(programmer_.Rebuild(options_.gate, older, DeniedToKeep(options_.gate),
                                    with_.clock.Read().boot),
                "building the firewall's table"));
   EndSessions(ended);
   return absl::OkStatus();
+}
+
+// A disk that takes nothing keeps neither the gate nor the live grants waiting.
+absl::Status Gatekeeper::RecordStart(const std::vector<Grant>& stored, std::vector<Write> writes,
+                                     std::vector<Grant>& ended) {
+  const auto in_words = [this] {
+    return absl::StrCat(ledger_.size(), " live grants, ", InWords(options_.gate));
+  };
+  const absl::Status recorded =
+      RecordAgentEvent(AuditKind::kAgentStarted, kAgentActor, in_words(), writes);
+  if (recorded.ok()) return recorded;
+  if (!absl::IsResourceExhausted(recorded) && !absl::IsUnavailable(recorded)) return recorded;
+  const std::set<std::string> waiting = WithholdOtherBoots(stored, recorded);
+  std::erase_if(ended, [&](const Grant& grant) { return waiting.contains(grant.id); });
+  std::erase_if(writes,
+                [&](const Write& write) { return write.put && waiting.contains(write.put->id); });
+  const Now now = with_.clock.Read();
+  Write start;
+  start.audit = AgentEvent(AuditKind::kAgentStarted, kAgentActor, in_words(), now.wall);
+  writes.push_back(std::move(start));
+  for (Write& write : writes) KeepUnrecorded(std::move(write), recorded, now);
+  return absl::OkStatus();
+}
+
+// What bounds a grant of another boot is its deadline on this boot's clock. Open
+// before that is durable, it would begin anew with the next start.
+std::set<std::string> Gatekeeper::WithholdOtherBoots(const std::vector<Grant>& stored,
+                                                     const absl::Status& why) {
+  std::set<std::string> ids;
+  // They wait for a clock already.
+  if (!withheld_.empty()) return ids;
+  for (const Grant& grant : stored) {
+    if (grant.boot_id == boot_id_) continue;
+    ids.insert(grant.id);
+    ledger_.Remove(grant.id);
+    withheld_.push_back(grant);
+  }
+  withheld_reason_ = WhyNotRestored(why);
+  return ids;
 }
 
 // With a table standing, only what it knew as older is: the rest came through

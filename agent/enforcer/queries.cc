@@ -138,7 +138,8 @@ GateStatus Gatekeeper::KnownStatus() const {
   }
   if (!unrecorded_.empty()) {
     status.warnings.push_back(absl::StrCat(unrecorded_.size(),
-                                           " changes are in force but could not be recorded yet; "
+                                           " changes are in force but could not be recorded yet, "
+                                           "and no grant is made before they are; "
                                            "make space on the disk of state_dir"));
   }
   return status;

@@ -14,8 +14,8 @@
 
 namespace postern {
 
-// Bounded by the grants there are: only ends and a lockdown wait here, never
-// what lets somebody in. Called by one thread.
+// Bounded by the grants there are: only ends, a lockdown and what a start found
+// wait here, never what lets somebody in. Called by one thread.
 class Unrecorded {
  public:
   bool empty() const { return writes_.empty(); }

@@ -152,7 +152,8 @@ std::vector<MetricFamily> FamiliesOf(const v1::Metrics& metrics) {
       Gauge("postern_live_grants", "Grants that are in force.",
             static_cast<double>(metrics.live_grants())),
       Gauge("postern_withheld_grants",
-            "Grants of before the last reboot that wait for a clock to be trusted.",
+            "Grants of before the last reboot that wait for a clock to be trusted, or for space on "
+            "the disk.",
             static_cast<double>(metrics.withheld_grants())),
       Gauge("postern_warnings", "How many warnings posternctl status shows.",
             static_cast<double>(metrics.warnings())),

@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
@@ -10,13 +11,22 @@
 namespace postern {
 namespace {
 
-// What SQLite's words do not tell: that no write can work where `file` is.
-std::string ReadOnlyFolder(absl::string_view file) {
+// What SQLite's words do not tell: why no write can work where `file` is, and the
+// way out.
+std::string WayOut(int kind, absl::string_view file) {
   const std::string folder(file.substr(0, file.rfind('/')));
+  if (kind == SQLITE_FULL) return absl::StrCat("; make space on the disk of ", folder);
+  if (kind != SQLITE_IOERR && kind != SQLITE_READONLY && kind != SQLITE_CANTOPEN) return "";
   struct statvfs disk {};
-  if (statvfs(folder.c_str(), &disk) != 0 || (disk.f_flag & ST_RDONLY) == 0) return "";
-  return absl::StrCat("; the state folder ", folder,
-                      " is on a read-only file system: mount it writable, or move state_dir");
+  if (statvfs(folder.c_str(), &disk) == 0 && (disk.f_flag & ST_RDONLY) != 0) {
+    return absl::StrCat("; the state folder ", folder,
+                        " is on a read-only file system: mount it writable, or move state_dir");
+  }
+  if (access(folder.c_str(), R_OK | W_OK | X_OK) != 0) {
+    return absl::StrCat("; posternd's user may not write in the state folder ", folder,
+                        ": give it to that user, or move state_dir");
+  }
+  return "";
 }
 
 // For a result code (https://www.sqlite.org/rescode.html).
@@ -24,14 +34,12 @@ std::string ReadOnlyFolder(absl::string_view file) {
 absl::Status ErrorOf(sqlite3* database, int code, absl::string_view doing,
                      absl::string_view path = "") {
   const int kind = code & 0xff;
-  const bool may_be_read_only =
-      kind == SQLITE_IOERR || kind == SQLITE_READONLY || kind == SQLITE_CANTOPEN;
   if (path.empty() && database != nullptr) {
     path = absl::NullSafeStringView(sqlite3_db_filename(database, "main"));
   }
   const std::string message = absl::StrCat(
       doing, ": ", database == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(database),
-      " (SQLite ", code, ")", may_be_read_only ? ReadOnlyFolder(path) : "");
+      " (SQLite ", code, ")", WayOut(kind, path));
   switch (kind) {
     case SQLITE_FULL:
       return absl::ResourceExhaustedError(message);

@@ -39,6 +39,7 @@ class SimulatedDisk final : public Store {
   // UNAVAILABLE for everything.
   void Break(bool on) { broken_ = on; }
   bool well() const { return !full_ && !broken_; }
+  bool readable() const { return !broken_; }
 
   // A commit whose answer was lost is rolled back by the running daemon's view
   // of the database; its frames lie in the log until the next commit writes over

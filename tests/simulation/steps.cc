@@ -143,6 +143,9 @@ void World::StartAgain() {
   Renew(/*starting=*/true);
   const bool tampered = host_.kernel.tampered();
   host_.Start();
+  if (!host_.alive() && !faults_planned_ && host_.kernel.well() && host_.disk.readable()) {
+    throw Violation{"the daemon does not start where a full disk is all that fails"};
+  }
   if (!host_.alive() && tampered && !host_.kernel.tampered()) {
     // The table that is made where there was none is closed for all.
     for (Entry& entry : entries_) entry.kernel.push_back(std::nullopt);

@@ -307,6 +307,8 @@ void World::TakeRenewed(Entry& entry) {
     return;
   }
   if (host_.kernel.uncertain()) entry.kernel.push_back(entry.now);
+  // What a start found is in force, and recorded when the disk takes it.
+  if (host_.disk.failures() > failures_before_) entry.behind.push_back(entry.now);
   entry.now = entry.renewed;
 }
 

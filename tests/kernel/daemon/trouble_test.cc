@@ -104,12 +104,12 @@ TEST_F(TroubleTest, AReadOnlyStateFolderLeavesAClosedGate) {
 TEST_F(TroubleTest, AFullStateFolderLeavesAClosedGate) {
   MountState();
   FillState();
-  ExpectNoStart("full");
+  ExpectNoStart(absl::StrCat("make space on the disk of ", host_->state_dir()));
 }
 
 TEST_F(TroubleTest, AStateFolderThatIsNoFolderLeavesAClosedGate) {
   host_->files().Write("state", "");
-  ExpectNoStart(host_->state_dir());
+  ExpectNoStart(absl::StrCat("state_dir ", host_->state_dir(), " (make it for posternd's user"));
 }
 
 TEST_F(TroubleTest, AStartThatFailsLeavesLiveGrantsAlone) {
@@ -240,6 +240,35 @@ TEST_F(FullDiskTest, WhoeverIsToGoGoesAndItIsRecordedLater) {
   EXPECT_EQ(Get(*host_->Local(), brief.id()).grant.state(), v1::EXPIRED);
   EXPECT_FALSE(host_->Admits("10.0.0.8", 22));
   ExpectNoDifference();
+}
+
+TEST_F(FullDiskTest, AStartAdoptsWhatLives) {
+  Allow(kFriend, absl::Minutes(1));
+  const v1::Grant brief = Allow("10.0.0.9", absl::Seconds(2));
+  host_->daemon().Kill();
+  FillState();
+  SleepUntil(ToTime(brief.end_time()) + absl::Milliseconds(100));
+  Start();
+  EXPECT_TRUE(host_->Admits(kFriend, 22));
+  EXPECT_FALSE(host_->Admits("10.0.0.9", 22));
+  EXPECT_FALSE(host_->Admits(kStranger, 22));
+  const auto stub = host_->Local();
+  EXPECT_EQ(Get(*stub, brief.id()).grant.state(), v1::EXPIRED);
+  ExpectNoDifference();
+  const grpc::Status refused = Create(*stub, NewGrant(kStranger, absl::Minutes(1))).status;
+  EXPECT_EQ(refused.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.error_message(), HasSubstr("full"));
+  EXPECT_THAT(refused.error_message(),
+              HasSubstr(absl::StrCat("make space on the disk of ", host_->state_dir())));
+  EXPECT_FALSE(host_->Admits(kStranger, 22));
+  const absl::StatusOr<v1::GetStatusResponse> status = GetStatus(*stub);
+  ASSERT_OK(status.status());
+  EXPECT_THAT(status->warnings(), Contains(HasSubstr("could not be recorded yet")));
+
+  EmptyState();
+  AwaitEvent(v1::GRANT_EXPIRED, brief);
+  Allow(kStranger, absl::Minutes(1));
+  EXPECT_TRUE(host_->Admits(kStranger, 22));
 }
 
 TEST_F(FullDiskTest, AStopIsStillAStop) {
