@@ -275,9 +275,10 @@ class Agent {
     return absl::OkStatus();
   }
 
-  // For the next boot.
+  // For the next boot. It begins with a gate that observes where nobody has
+  // confirmed the other: whoever armed it may be locked out.
   void KeepLastGate() {
-    const bool enforces = gatekeeper_->enforces();
+    const bool enforces = gatekeeper_->enforces_for_good();
     if (kept_gate_enforces_ == enforces) return;
     Config gate = config_;
     gate.mode = enforces ? Mode::kEnforce : Mode::kObserve;

@@ -45,7 +45,10 @@ void Gatekeeper::CompareClocks(const Now& now, absl::Duration least) {
         absl::StrCat("the machine slept for ", DurationText(absl::Ceil(slept, absl::Seconds(1))));
   if (stepped) absl::StrAppend(&what, woke ? ", " : "", "the wall clock went ", Signed(step));
   const size_t shortened = ShortenToWallEnds(now);
-  if (woke) {
+  if (woke && options_.gate.enforce_until) {
+    // Not only of elements.
+    Resync();
+  } else if (woke) {
     if (absl::Status status = programmer_.Retime(now.boot); !status.ok()) {
       Report(status, "telling the kernel the ends again after a sleep");
       Resync();

@@ -181,6 +181,8 @@ class Gatekeeper {
   const Standing& standing() const { return standing_; }
   // Whether packets are dropped, by the options or because the gate is armed.
   bool enforces() const { return options_.gate.enforce; }
+  // The same, and no confirmation has to come for it to stay so.
+  bool enforces_for_good() const { return options_.gate.enforce && !options_.gate.enforce_until; }
 
   // The wall clock may have been set, or the machine may have slept: compares
   // every end with both clocks, and the kernel's timeouts with them.

@@ -13,7 +13,11 @@
 namespace postern {
 
 GatekeeperOptions Gatekeeper::Effective(GatekeeperOptions options) const {
-  if (standing_.armed) options.gate.enforce = true;
+  if (!standing_.armed || options.gate.enforce) return options;
+  options.gate.enforce = true;
+  // The kernel goes back to observe by itself: no daemon may live then.
+  if (standing_.armed->confirm_by)
+    options.gate.enforce_until = standing_.armed->confirm_by->deadline;
   return options;
 }
 
@@ -89,6 +93,7 @@ absl::StatusOr<std::vector<Flow>> Gatekeeper::Arm(absl::Duration within, absl::s
     return absl::FailedPreconditionError(
         "agent.yaml says mode: enforce already; there is nothing to arm");
   }
+  DisarmIfDue(with_.clock.Read());
   if (standing_.armed && !standing_.armed->confirm_by) {
     return absl::FailedPreconditionError(
         "the gate is armed and confirmed already; disarm goes back to observe");

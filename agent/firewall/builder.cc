@@ -53,6 +53,7 @@ constexpr Limit kLogged = {.packets = 12, .period = absl::Minutes(1), .burst = 1
 
 // nft's data types (enum datatypes in its datatype.h), 6 bits each in a
 // concatenation.
+constexpr uint32_t kTypeNfProtocol = 2;
 constexpr uint32_t kTypeIpv4 = 7;
 constexpr uint32_t kTypeIpv6 = 8;
 constexpr uint32_t kTypeProtocol = 12;
@@ -81,6 +82,17 @@ Expressions LoadDeniedKey(const FamilyView& view) {
 
 void AddRuleTo(std::vector<Rule>& rules, std::string chain, Expressions expressions) {
   rules.push_back(Rule{.chain = std::move(chain), .expressions = std::move(expressions)});
+}
+
+// In front of all else: without the elements of its set, the table drops nothing.
+// That is what is left of a gate that nobody confirmed, and whoever takes them away
+// by hand could as well delete the table.
+void BuildUnlessArmed(const GateOptions& options, std::vector<Rule>& rules) {
+  if (!options.enforce || !options.enforce_until) return;
+  for (const char* chain : {kSynChain, kGateChain, kReplyChain}) {
+    AddRuleTo(rules, chain,
+              {LoadMeta{MetaKey::kNfProtocol}, Lookup{.set = kArmedSet, .absent = true}, Accept{}});
+  }
 }
 
 // Drops a flood of connection attempts before it costs connection tracking. Its
@@ -257,6 +269,7 @@ void BuildReply(const GateOptions& options, std::vector<Rule>& rules) {
 
 std::vector<Rule> BuildRules(const GateOptions& options, const std::set<SetId>& sets) {
   std::vector<Rule> rules;
+  BuildUnlessArmed(options, rules);
   BuildSyn(options, sets, rules);
   BuildGate(options, rules);
   BuildOwnPort(options, rules);
@@ -334,6 +347,16 @@ AddConstantSet OlderSet(const FamilyView& view, const std::vector<Flow>& older) 
   return set;
 }
 
+AddTimedSet ArmedSet(BootTime until) {
+  AddTimedSet set{.name = kArmedSet,
+                  .key_length = 1,
+                  .key_type = kTypeNfProtocol,
+                  .elements = {},
+                  .end = until};
+  for (const FamilyView& view : kViews) set.elements.push_back({view.netfilter_protocol});
+  return set;
+}
+
 AddDeniedSet DeniedSet(const FamilyView& view, const GateOptions& options,
                        const std::vector<InstalledElement>& denied) {
   AddDeniedSet set{.family = view.family, .enforce = options.enforce, .elements = {}};
@@ -353,6 +376,9 @@ Transaction BuildTable(const GateOptions& options, const std::set<SetId>& sets,
   for (const FamilyView& view : kViews) {
     transaction.emplace_back(OlderSet(view, older));
     transaction.emplace_back(DeniedSet(view, options, denied));
+  }
+  if (options.enforce && options.enforce_until) {
+    transaction.emplace_back(ArmedSet(*options.enforce_until));
   }
   for (const SetId& set : sets) transaction.emplace_back(AddSet{set});
   for (const Chain& chain : Chains()) transaction.emplace_back(AddChain{chain.name, chain.base});

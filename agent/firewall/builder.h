@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/firewall/ruleset.h"
+#include "common/clock.h"
 #include "common/prefix.h"
 
 namespace postern {
@@ -24,6 +25,9 @@ struct OwnPort {
 struct GateOptions {
   // False: everything is counted and nothing dropped.
   bool enforce = true;
+  // Where it enforces: until then, and nothing is dropped afterwards, also where no
+  // daemon lives to say so. Empty: for good.
+  std::optional<BootTime> enforce_until = std::nullopt;
   std::vector<uint16_t> ports;
   // Loopback is always one of them.
   std::vector<std::string> trusted_interfaces;
@@ -35,6 +39,8 @@ struct GateOptions {
 inline constexpr char kDroppedCounter[] = "dropped";
 // The nfnetlink_log group that hears of sources refused for the first time.
 inline constexpr uint16_t kDeniedLogGroup = 22338;
+// Holds each family for as long as a gate enforces that does not enforce for good.
+inline constexpr char kArmedSet[] = "armed";
 inline constexpr char kOlderIpv4Set[] = "older4";
 inline constexpr char kOlderIpv6Set[] = "older6";
 

@@ -62,6 +62,7 @@ std::string Describe(const Operation& operation) {
           [](const AddSet& o) { return absl::StrCat("add set ", o.id.Name()); },
           [](const DeleteSet& o) { return absl::StrCat("delete set ", o.id.Name()); },
           [](const AddConstantSet& o) { return absl::StrCat("add set ", o.name); },
+          [](const AddTimedSet& o) { return absl::StrCat("add set ", o.name); },
           [](const AddDeniedSet& o) {
             return absl::StrCat("add set ", DeniedSetName(o.family, o.enforce));
           },

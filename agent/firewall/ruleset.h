@@ -278,6 +278,18 @@ struct AddConstantSet {
   friend bool operator==(const AddConstantSet&, const AddConstantSet&) = default;
 };
 
+// A set whose elements the kernel removes together at `end`; it is empty where
+// that has passed.
+struct AddTimedSet {
+  std::string name;
+  // As of AddConstantSet.
+  uint32_t key_length = 0;
+  uint32_t key_type = 0;
+  std::vector<Bytes> elements;
+  BootTime end;
+  friend bool operator==(const AddTimedSet&, const AddTimedSet&) = default;
+};
+
 // A set of refused sources (DeniedSetName), with what it begins with.
 struct AddDeniedSet {
   Family family = Family::kIpv4;
@@ -302,8 +314,9 @@ struct RemoveElement {
   friend bool operator==(const RemoveElement&, const RemoveElement&) = default;
 };
 
-using Operation = std::variant<ReplaceTable, AddChain, FlushChain, AddRule, AddCounter, AddSet,
-                               DeleteSet, AddConstantSet, AddDeniedSet, PutElement, RemoveElement>;
+using Operation =
+    std::variant<ReplaceTable, AddChain, FlushChain, AddRule, AddCounter, AddSet, DeleteSet,
+                 AddConstantSet, AddTimedSet, AddDeniedSet, PutElement, RemoveElement>;
 
 // Applied in order, all or nothing.
 using Transaction = std::vector<Operation>;

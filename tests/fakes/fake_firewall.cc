@@ -66,6 +66,11 @@ class Applier {
     table_->constant_sets.insert_or_assign(o.name, o.elements);
     return absl::OkStatus();
   }
+  absl::Status operator()(const AddTimedSet& o) {
+    if (!table_) return Refuse("no table");
+    table_->timed_sets.insert_or_assign(o.name, o.end);
+    return absl::OkStatus();
+  }
   absl::Status operator()(const AddDeniedSet& o) {
     if (!table_) return Refuse("no table");
     table_->denied_sets.insert_or_assign(DeniedSetName(o.family, o.enforce), o.elements);
@@ -90,7 +95,7 @@ class Applier {
           std::any_of(table_->sets.begin(), table_->sets.end(),
                       [&](const auto& entry) { return entry.first.Name() == lookup->set; });
       if (!granted && !table_->constant_sets.contains(lookup->set) &&
-          !table_->denied_sets.contains(lookup->set)) {
+          !table_->denied_sets.contains(lookup->set) && !table_->timed_sets.contains(lookup->set)) {
         return Refuse(absl::StrCat("no set ", lookup->set));
       }
     } else if (const auto* update = std::get_if<UpdateSet>(&expression)) {
@@ -225,6 +230,16 @@ bool FakeFirewall::Admits(const Address& source, Protocol protocol, uint16_t por
     if (it != elements.end() && it->second.end > now) return true;
   }
   return false;
+}
+
+bool FakeFirewall::Drops() const {
+  if (!table_) return false;
+  const auto armed = table_->timed_sets.find(kArmedSet);
+  if (armed != table_->timed_sets.end() && armed->second <= clock_.Read().boot) return false;
+  return std::any_of(table_->rules.begin(), table_->rules.end(), [](const Rule& rule) {
+    return std::any_of(rule.expressions.begin(), rule.expressions.end(),
+                       [](const Expression& e) { return std::holds_alternative<Drop>(e); });
+  });
 }
 
 }  // namespace postern

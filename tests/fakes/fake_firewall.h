@@ -31,6 +31,8 @@ struct FakeTable {
   std::map<std::string, Counter, std::less<>> counters;
   std::map<SetId, std::map<AccessKey, FakeElement>> sets;
   std::map<std::string, std::vector<Bytes>> constant_sets;
+  // When their elements go.
+  std::map<std::string, BootTime, std::less<>> timed_sets;
   std::map<std::string, std::vector<InstalledElement>> denied_sets;
 };
 
@@ -68,6 +70,9 @@ class FakeFirewall final : public Firewall {
 
   // Whether a new packet would find an element that has not expired.
   bool Admits(const Address& source, Protocol protocol, uint16_t port) const;
+  // Whether there are rules that drop, and (where the table asks for it) an element
+  // that lets them.
+  bool Drops() const;
   // Empty while there is no table. Holds expired elements as well.
   const std::optional<FakeTable>& table() const { return table_; }
   int commits() const { return commits_; }

@@ -174,6 +174,11 @@ std::vector<GoldenCase> Cases() {
         AddConstantSet{
             "guarded", 8, 12 << 6 | 13, {{6, 0, 0, 0, 0, 22, 0, 0}, {17, 0, 0, 0, 0, 22, 0, 0}}},
         AddConstantSet{"older4", 16, 7 << 18 | 13 << 12 | 7 << 6 | 13, {}}}},
+      // The second one's end has passed.
+      {"timed_sets",
+       kNewKernel,
+       {AddTimedSet{"armed", 1, 2, {{2}, {10}}, At(1600)},
+        AddTimedSet{"armed", 1, 2, {{2}, {10}}, At(900)}}},
       {"grant_new_kernel", kNewKernel, {put, put6}},
       {"grant_middle_kernel", kMiddleKernel, {put}},
       {"grant_old_kernel", kOldKernel, {put, put6}},
@@ -270,6 +275,7 @@ TEST(NftBatchTest, WhatNoKernelTakesIsRefused) {
       {AddRule{{"gate", std::vector<Expression>(64, SetCutLabel{})}}},
       {AddConstantSet{"s", 65, 0, {}}},
       {AddConstantSet{"s", 4, 0, {Bytes(5, 0)}}},
+      {AddTimedSet{"s", 4, 0, {Bytes(5, 0)}, At(4600)}},
   };
   for (const Transaction& transaction : refused) {
     nft::Batch batch;

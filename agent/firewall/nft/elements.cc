@@ -161,6 +161,21 @@ void AppendMessage(uint16_t type, const Run& run, absl::Span<const uint64_t> tim
   mnl_attr_nest_end(message, list);
 }
 
+// Elements that are keys alone, all with the same timeout or without one.
+void AppendKeys(const std::string& set, uint32_t key_length, absl::Span<const Bytes> keys,
+                std::optional<uint64_t> timeout, size_t operation, Batch& batch) {
+  const size_t size = ElementSize(key_length, timeout.has_value());
+  const size_t per_message = kMaxListBytes / size;
+  while (!keys.empty()) {
+    const absl::Span<const Bytes> now = keys.subspan(0, std::min(keys.size(), per_message));
+    nlmsghdr* message = StartMessage(NFT_MSG_NEWSETELEM, set, operation, now.size() * size, batch);
+    nlattr* list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+    for (const Bytes& key : now) PutOne(message, key, timeout);
+    mnl_attr_nest_end(message, list);
+    keys.remove_prefix(now.size());
+  }
+}
+
 }  // namespace
 
 size_t AppendElements(const Transaction& transaction, size_t first,
@@ -184,18 +199,14 @@ size_t AppendElements(const Transaction& transaction, size_t first,
 }
 
 void AppendConstantElements(const AddConstantSet& set, size_t operation, Batch& batch) {
-  const size_t size = ElementSize(set.key_length, false);
-  const size_t per_message = kMaxListBytes / size;
-  absl::Span<const Bytes> left = set.elements;
-  while (!left.empty()) {
-    const absl::Span<const Bytes> now = left.subspan(0, std::min(left.size(), per_message));
-    nlmsghdr* message =
-        StartMessage(NFT_MSG_NEWSETELEM, set.name, operation, now.size() * size, batch);
-    nlattr* list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
-    for (const Bytes& key : now) PutOne(message, key, std::nullopt);
-    mnl_attr_nest_end(message, list);
-    left.remove_prefix(now.size());
-  }
+  AppendKeys(set.name, set.key_length, set.elements, std::nullopt, operation, batch);
+}
+
+void AppendTimedElements(const AddTimedSet& set, const TimeoutClock& clock, size_t operation,
+                         Batch& batch) {
+  const std::optional<uint64_t> timeout = TimeoutMilliseconds(clock, set.end);
+  if (!timeout.has_value()) return;
+  AppendKeys(set.name, set.key_length, set.elements, timeout, operation, batch);
 }
 
 void AppendDeniedElements(const AddDeniedSet& set, size_t operation, Batch& batch) {

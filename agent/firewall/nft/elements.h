@@ -23,6 +23,10 @@ size_t AppendElements(const Transaction& transaction, size_t first,
 // Appends the elements of a set that `transaction` added at `operation`.
 void AppendConstantElements(const AddConstantSet& set, size_t operation, Batch& batch);
 
+// The same for a set whose elements end.
+void AppendTimedElements(const AddTimedSet& set, const TimeoutClock& clock, size_t operation,
+                         Batch& batch);
+
 // Appends the elements of a set of refused sources that `transaction` added at
 // `operation`.
 void AppendDeniedElements(const AddDeniedSet& set, size_t operation, Batch& batch);

@@ -55,8 +55,8 @@ absl::Status Refuse(const Operation& operation, absl::string_view why) {
 // Writes operations other than those on elements, which come in runs.
 class Writer {
  public:
-  Writer(const Capabilities& capabilities, Batch& batch)
-      : capabilities_(capabilities), batch_(batch) {}
+  Writer(const Capabilities& capabilities, const TimeoutClock& clock, Batch& batch)
+      : capabilities_(capabilities), clock_(clock), batch_(batch) {}
 
   // The operation that the next messages come from, for messages and numbers.
   void Enter(size_t index, const Operation& operation) {
@@ -161,25 +161,20 @@ class Writer {
   }
 
   absl::Status operator()(const AddConstantSet& add) {
-    POSTERN_RETURN_IF_ERROR(CheckName(add.name));
-    if (add.key_length == 0 || add.key_length > kMaxKey) {
-      return Refuse(*operation_,
-                    absl::StrCat("a key has 1 to ", kMaxKey, " bytes, not ", add.key_length));
-    }
-    for (const Bytes& key : add.elements) {
-      if (key.size() == add.key_length) continue;
-      return Refuse(*operation_,
-                    absl::StrCat("a key of ", key.size(), " bytes in a set of ", add.key_length));
-    }
-    const SetPtr set = NewSet(add.name);
-    nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, NFT_SET_CONSTANT);
-    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE, add.key_type);
-    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_LEN, add.key_length);
+    POSTERN_RETURN_IF_ERROR(CheckKeys(add.name, add.key_length, add.elements));
+    const SetPtr set = NewKeySet(add.name, add.key_type, add.key_length, NFT_SET_CONSTANT);
     if (add.key_type == kTypeInterface) {
       nftnl_set_set_data(set.get(), NFTNL_SET_USERDATA, kHostOrderKeys, sizeof kHostOrderKeys);
     }
     PutSet(set.get());
     AppendConstantElements(add, index_, batch_);
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const AddTimedSet& add) {
+    POSTERN_RETURN_IF_ERROR(CheckKeys(add.name, add.key_length, add.elements));
+    PutSet(NewKeySet(add.name, add.key_type, add.key_length, NFT_SET_TIMEOUT).get());
+    AppendTimedElements(add, clock_, index_, batch_);
     return absl::OkStatus();
   }
 
@@ -194,6 +189,20 @@ class Writer {
   absl::Status CheckName(const std::string& name) const {
     if (name.size() <= kMaxName) return absl::OkStatus();
     return Refuse(*operation_, absl::StrCat("a name has at most ", kMaxName, " bytes"));
+  }
+
+  absl::Status CheckKeys(const std::string& name, uint32_t length,
+                         const std::vector<Bytes>& keys) const {
+    POSTERN_RETURN_IF_ERROR(CheckName(name));
+    if (length == 0 || length > kMaxKey) {
+      return Refuse(*operation_, absl::StrCat("a key has 1 to ", kMaxKey, " bytes, not ", length));
+    }
+    for (const Bytes& key : keys) {
+      if (key.size() == length) continue;
+      return Refuse(*operation_,
+                    absl::StrCat("a key of ", key.size(), " bytes in a set of ", length));
+    }
+    return absl::OkStatus();
   }
 
   void PutTable(uint16_t type, uint32_t flags = 0) {
@@ -221,6 +230,14 @@ class Writer {
     return set;
   }
 
+  SetPtr NewKeySet(const std::string& name, uint32_t type, uint32_t length, uint32_t flags) {
+    SetPtr set = NewSet(name);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, flags);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE, type);
+    nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_LEN, length);
+    return set;
+  }
+
   // Of keys that are an address, a protocol and a port.
   SetPtr NewAccessSet(const std::string& name, Family family) {
     const bool ipv4 = family == Family::kIpv4;
@@ -240,6 +257,7 @@ class Writer {
   }
 
   const Capabilities& capabilities_;
+  const TimeoutClock& clock_;
   Batch& batch_;
   size_t index_ = 0;
   const Operation* operation_ = nullptr;
@@ -256,7 +274,7 @@ bool IsAboutElements(const Operation& operation) {
 absl::Status Encode(const Transaction& transaction, const Capabilities& capabilities,
                     const TimeoutClock& clock, uint32_t first_sequence, Batch& batch) {
   batch.Begin(first_sequence);
-  Writer writer(capabilities, batch);
+  Writer writer(capabilities, clock, batch);
   for (size_t i = 0; i < transaction.size();) {
     if (IsAboutElements(transaction[i])) {
       i = AppendElements(transaction, i, capabilities, clock, batch);
@@ -272,7 +290,7 @@ absl::Status Encode(const Transaction& transaction, const Capabilities& capabili
 
 void EncodeRemoval(uint32_t first_sequence, Batch& batch) {
   batch.Begin(first_sequence);
-  Writer({}, batch).RemoveTable();
+  Writer({}, {}, batch).RemoveTable();
   batch.End();
 }
 

@@ -21,14 +21,7 @@ class StandingTest : public GateTest {
     Restart();
   }
 
-  bool Enforces() const {
-    for (const Rule& rule : firewall_.table()->rules) {
-      for (const Expression& expression : rule.expressions) {
-        if (std::holds_alternative<Drop>(expression)) return true;
-      }
-    }
-    return false;
-  }
+  bool Enforces() const { return firewall_.Drops(); }
 };
 
 TEST_F(StandingTest, ALockdownEndsAllGrantsAndRefusesNewOnes) {
@@ -144,6 +137,68 @@ TEST_F(StandingTest, AnArmedGateGoesBackToObserveWithoutAConfirmation) {
   EXPECT_FALSE(Enforces());
   EXPECT_EQ(store_.audit().back().kind, AuditKind::kDisarmed);
   EXPECT_TRUE(absl::IsFailedPrecondition(gatekeeper_->Confirm("alice")));
+}
+
+// Nobody is there to do it: the kernel does.
+TEST_F(StandingTest, AnArmedGateGoesBackWhileTheDaemonIsDead) {
+  Observe();
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  ASSERT_TRUE(Create(1).ok());
+  clock_.Advance(absl::Minutes(10) - absl::Milliseconds(1));
+  EXPECT_TRUE(Enforces());
+  EXPECT_FALSE(gatekeeper_->enforces_for_good());
+  clock_.Advance(absl::Milliseconds(1));
+  EXPECT_FALSE(Enforces());
+}
+
+TEST_F(StandingTest, AConfirmedGateStaysClosedWhileTheDaemonIsDead) {
+  Observe();
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  ASSERT_TRUE(gatekeeper_->Confirm("alice").ok());
+  EXPECT_TRUE(gatekeeper_->enforces_for_good());
+  clock_.Advance(absl::Hours(1));
+  EXPECT_TRUE(Enforces());
+}
+
+TEST_F(StandingTest, ARepairDoesNotLengthenTheTimeToConfirm) {
+  Observe();
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  clock_.Advance(absl::Minutes(9));
+  firewall_.DeleteTable();
+  TableChange change;
+  change.what = {"flushed"};
+  gatekeeper_->OnTableChanged(change);
+  EXPECT_TRUE(Enforces());
+  clock_.Advance(absl::Minutes(1));
+  EXPECT_FALSE(Enforces());
+}
+
+TEST_F(StandingTest, ArmingAgainLengthensTheTimeToConfirm) {
+  Observe();
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  clock_.Advance(absl::Minutes(9));
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  clock_.Advance(absl::Minutes(9));
+  EXPECT_TRUE(Enforces());
+}
+
+TEST_F(StandingTest, AGateThatTheFileClosesMeanwhileStaysClosed) {
+  Observe();
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  options_.gate.enforce = true;
+  ASSERT_TRUE(gatekeeper_->Reconfigure(options_, "agent").ok());
+  clock_.Advance(absl::Hours(1));
+  EXPECT_TRUE(Enforces());
+}
+
+// The kernel's timeouts do not count the sleep.
+TEST_F(StandingTest, ASleepDoesNotLengthenTheTimeToConfirm) {
+  Observe();
+  ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  const int commits = firewall_.commits();
+  clock_.Sleep(absl::Minutes(5));
+  gatekeeper_->OnClockChanged();
+  EXPECT_GT(firewall_.commits(), commits);
 }
 
 TEST_F(StandingTest, AConfirmedGateStaysArmed) {

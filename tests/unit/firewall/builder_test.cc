@@ -73,13 +73,39 @@ TEST(BuilderTest, EveryDropIsCounted) {
   }
 }
 
+TEST(BuilderTest, AGateThatIsNotForGoodLetsAllPassWithoutItsElements) {
+  GateOptions options = Options();
+  options.enforce_until = BootTime(absl::Seconds(5000));
+  const Transaction table = BuildTable(options, {Keep(32)}, {});
+  const std::vector<AddTimedSet> armed = All<AddTimedSet>(table);
+  ASSERT_EQ(armed.size(), 1U);
+  EXPECT_EQ(armed[0].end, options.enforce_until);
+  EXPECT_EQ(armed[0].elements.size(), 2U);
+  for (const AddChain& add : All<AddChain>(table)) {
+    if (!add.base) continue;
+    const std::vector<Rule> rules = RulesOf(table, add.name);
+    ASSERT_FALSE(rules.empty());
+    EXPECT_TRUE(Names(rules.front(), kArmedSet)) << add.name;
+    EXPECT_EQ(rules.front().expressions.back(), Expression(Accept{})) << add.name;
+  }
+}
+
+TEST(BuilderTest, AGateForGoodAsksForNothing) {
+  const Transaction table = BuildTable(Options(), {Keep(32)}, {});
+  EXPECT_THAT(All<AddTimedSet>(table), IsEmpty());
+  for (const AddRule& add : All<AddRule>(table)) EXPECT_FALSE(Names(add.rule, kArmedSet));
+}
+
 TEST(BuilderTest, JumpsLeadToChainsAndLookupsToSets) {
-  const Transaction table = BuildTable(Options(), {Keep(32), Keep(64, Family::kIpv6)}, {});
+  GateOptions options = Options();
+  options.enforce_until = BootTime(absl::Seconds(5000));
+  const Transaction table = BuildTable(options, {Keep(32), Keep(64, Family::kIpv6)}, {});
   std::vector<std::string> chains;
   for (const AddChain& add : All<AddChain>(table)) chains.push_back(add.name);
   std::vector<std::string> sets;
   for (const AddSet& add : All<AddSet>(table)) sets.push_back(add.id.Name());
   for (const AddConstantSet& add : All<AddConstantSet>(table)) sets.push_back(add.name);
+  for (const AddTimedSet& add : All<AddTimedSet>(table)) sets.push_back(add.name);
   for (const AddDeniedSet& add : All<AddDeniedSet>(table)) {
     sets.push_back(DeniedSetName(add.family, add.enforce));
   }
