@@ -47,12 +47,21 @@ absl::Status SetAside(const std::string& from, const std::string& to) {
   return absl::OkStatus();
 }
 
+// A row that cannot be read is found here, and not by a daemon that would end with
+// each start.
+absl::StatusOr<std::unique_ptr<SqliteStore>> OpenAndRead(const std::string& path) {
+  POSTERN_ASSIGN_OR_RETURN(std::unique_ptr<SqliteStore> store, SqliteStore::Open(path));
+  const absl::StatusOr<StoredState> state = store->Load();
+  if (!state.ok()) return Annotate(state.status(), absl::StrCat("reading ", path));
+  return store;
+}
+
 }  // namespace
 
 absl::StatusOr<OpenedLedger> OpenLedger(const std::string& state_dir, absl::Time now) {
   POSTERN_ASSIGN_OR_RETURN(const std::filesystem::path folder, MakeStateDir(state_dir));
   const std::string path = (folder / kLedgerFile).string();
-  absl::StatusOr<std::unique_ptr<SqliteStore>> store = SqliteStore::Open(path);
+  absl::StatusOr<std::unique_ptr<SqliteStore>> store = OpenAndRead(path);
   if (store.ok()) return OpenedLedger{.store = *std::move(store), .replaced = {}};
   if (!absl::IsDataLoss(store.status())) return store.status();
   const std::string aside =

@@ -41,8 +41,9 @@ std::string EncodePrefixes(const std::vector<Prefix>& prefixes) { return Encode(
 absl::StatusOr<std::vector<Prefix>> DecodePrefixes(absl::string_view text) {
   std::vector<Prefix> prefixes;
   for (const absl::string_view part : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
-    POSTERN_ASSIGN_OR_RETURN(const Prefix prefix, Prefix::Parse(part));
-    prefixes.push_back(prefix);
+    const absl::StatusOr<Prefix> prefix = Prefix::Parse(part);
+    if (!prefix.ok()) return absl::DataLossError(prefix.status().message());
+    prefixes.push_back(*prefix);
   }
   return prefixes;
 }

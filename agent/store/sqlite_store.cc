@@ -86,6 +86,13 @@ constexpr char kGrantColumns[] =
 constexpr char kAuditColumns[] =
     "number, time_ns, kind, actor, grant_id, requestor, sources, ports, end_ns, detail";
 
+// A number that stands for one of the values up to `last`.
+template <typename Enum>
+absl::StatusOr<Enum> DecodeEnum(int64_t number, Enum last, absl::string_view what) {
+  if (number >= 0 && number <= static_cast<int64_t>(last)) return static_cast<Enum>(number);
+  return absl::DataLossError(absl::StrCat(number, " is not ", what));
+}
+
 absl::StatusOr<Grant> ReadGrant(const SqliteStatement& row) {
   Grant grant;
   grant.id = row.Text(0);
@@ -96,10 +103,12 @@ absl::StatusOr<Grant> ReadGrant(const SqliteStatement& row) {
   grant.not_after = DecodeTime(row.OptionalInt(5));
   grant.requestor = row.Text(6);
   grant.justification = row.Text(7);
-  grant.on_expiry = static_cast<OnExpiry>(row.Int(8));
+  POSTERN_ASSIGN_OR_RETURN(
+      grant.on_expiry, DecodeEnum(row.Int(8), OnExpiry::kReset, "what a grant does at its end"));
   grant.created_by = row.Text(9);
   grant.request_fingerprint = row.Text(10);
-  grant.state = static_cast<GrantState>(row.Int(11));
+  POSTERN_ASSIGN_OR_RETURN(grant.state,
+                           DecodeEnum(row.Int(11), GrantState::kSuperseded, "a state of a grant"));
   grant.start = DecodeTime(row.Int(12));
   grant.end = DecodeTime(row.Int(13));
   grant.deadline = BootTime(absl::Nanoseconds(row.Int(14)));

@@ -47,6 +47,7 @@ struct Write {
 
 // Owned and called by one thread. Errors:
 //   RESOURCE_EXHAUSTED  the disk is full
+//   DATA_LOSS           what is there cannot be read as what was written
 //   UNAVAILABLE         any other failure of the disk or the database
 class Store {
  public:

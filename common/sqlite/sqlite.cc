@@ -5,6 +5,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 
@@ -22,8 +24,8 @@ std::string WayOut(int kind, absl::string_view file) {
     return absl::StrCat("; the state folder ", folder,
                         " is on a read-only file system: mount it writable, or move state_dir");
   }
-  if (access(folder.c_str(), R_OK | W_OK | X_OK) != 0) {
-    return absl::StrCat("; posternd's user may not write in the state folder ", folder,
+  if (access(folder.c_str(), R_OK | W_OK | X_OK) != 0 && errno == EACCES) {
+    return absl::StrCat("; this program's user may not write in the state folder ", folder,
                         ": give it to that user, or move state_dir");
   }
   return "";

@@ -223,12 +223,15 @@ TEST_F(SqliteStoreTest, ADamagedFileIsDataLossAndKept) {
   EXPECT_EQ(std::filesystem::file_size(path_), 8192U);
 }
 
-TEST_F(SqliteStoreTest, ARowThatCannotBeReadIsAnErrorNotAGrant) {
-  ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1))}).ok());
-  RunSql("UPDATE grants SET sources = 'everywhere'");
-  Reopen();
-  EXPECT_FALSE(store_->Load().ok());
-  EXPECT_FALSE(store_->FindGrant(Id(1)).ok());
+TEST_F(SqliteStoreTest, ARowThatCannotBeReadIsDataLossNotAGrant) {
+  for (const char* damage : {"sources = 'everywhere'", "ports = 'all'", "on_expiry = 3",
+                             "on_expiry = -1", "state = 4, sessions_pending = 1"}) {
+    ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1))}).ok());
+    RunSql(absl::StrCat("UPDATE grants SET ", damage));
+    Reopen();
+    EXPECT_TRUE(absl::IsDataLoss(store_->Load().status())) << damage;
+    EXPECT_TRUE(absl::IsDataLoss(store_->FindGrant(Id(1)).status())) << damage;
+  }
 }
 
 }  // namespace
