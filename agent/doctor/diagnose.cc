@@ -120,6 +120,19 @@ void AddIpv6(const HostFacts& facts, std::vector<Finding>& findings) {
                                 "net.ipv6.conf.all.disable_ipv6=0`."});
 }
 
+void AddSockets(const HostFacts& facts, std::vector<Finding>& findings) {
+  if (facts.destroys_sockets) return;
+  findings.push_back({.severity = Severity::kNotice,
+                      .name = "sockets-stay",
+                      .finding = "This kernel cannot destroy sockets: it is built without "
+                                 "CONFIG_INET_DIAG_DESTROY.",
+                      .consequence = "No packet of a session passes after its reset grant has "
+                                     "ended, or its grant was revoked; but neither side is told, "
+                                     "and the server's socket stays until it times out.",
+                      .remedy = "Nothing for the gate to hold; where sessions are to end at once, "
+                                "a kernel that is built with it."});
+}
+
 void AddConntrack(const HostFacts& facts, std::vector<Finding>& findings) {
   if (facts.tracked && facts.tracked_at_most && *facts.tracked_at_most > 0) {
     const uint64_t most = *facts.tracked_at_most;
@@ -201,6 +214,7 @@ std::vector<Finding> Diagnose(const HostFacts& facts, const Guard& guard) {
   AddDetours(facts, guard, published, findings);
   AddTracking(facts, guard, published, findings);
   AddConntrack(facts, findings);
+  AddSockets(facts, findings);
   AddLegacy(facts, findings);
   AddListeners(facts, guard, published, findings);
   AddMakers(facts, findings);

@@ -14,6 +14,7 @@
 #include "agent/doctor/listeners.h"
 #include "agent/firewall/nft/socket.h"
 #include "agent/sessions/local_addresses.h"
+#include "agent/sessions/sock_diag.h"
 #include "common/status.h"
 #include "common/text.h"
 
@@ -50,6 +51,7 @@ class HostReader {
     facts_.tracked_at_most = Number("/proc/sys/net/netfilter/nf_conntrack_max");
     const auto loose = Number("/proc/sys/net/netfilter/nf_conntrack_tcp_loose");
     if (loose) facts_.tracks_midstream = *loose != 0;
+    ReadSockets();
     return std::move(facts_);
   }
 
@@ -75,6 +77,12 @@ class HostReader {
     absl::StatusOr<LocalAddresses> local = LocalAddresses::Open();
     if (!local.ok()) return Unread(local.status());
     Take(local->Read(), facts_.local);
+  }
+
+  void ReadSockets() {
+    absl::StatusOr<SockDiag> sock_diag = SockDiag::Open();
+    if (!sock_diag.ok()) return Unread(sock_diag.status());
+    Take(sock_diag->CanDestroy(), facts_.destroys_sockets);
   }
 
   std::vector<std::string> LegacyTables(const char* path) {

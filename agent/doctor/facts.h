@@ -39,6 +39,7 @@ struct HostFacts {
   std::optional<uint64_t> tracked = std::nullopt;
   std::optional<uint64_t> tracked_at_most = std::nullopt;
   std::optional<bool> tracks_midstream = std::nullopt;
+  bool destroys_sockets = true;
   // What could not be read, and why, one sentence each.
   std::vector<std::string> unread = {};
   // The names of iptables-legacy's tables could not be read: root alone may.

@@ -2,6 +2,7 @@
 // recorded and announced here.
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "agent/enforcer/changes.h"
@@ -160,8 +161,12 @@ void Gatekeeper::EndSessions(const std::vector<Grant>& ended) {
           return ledger_.CoverageOf(remote, protocol, port, now.boot);
         },
         older_);
-    Report(report.status(), "ending the sessions of an ended grant; it is tried again");
-    if (!report.ok()) {
+    if (absl::IsUnimplemented(report.status())) {
+      // Nothing would come of another try.
+      if (sockets_stay_.empty()) Report(report.status(), "ending the sessions of an ended grant");
+      sockets_stay_ = std::string(report.status().message());
+    } else if (!report.ok()) {
+      Report(report.status(), "ending the sessions of an ended grant; it is tried again");
       owed_.insert(owed_.end(), ended.begin(), ended.end());
       retry_at_ = now.boot + kRetryAfter;
       return;

@@ -408,6 +408,8 @@ class Gatekeeper {
   bool clearing_failed_ = false;
   // Ended grants whose sessions could not be ended yet.
   std::vector<Grant> owed_;
+  // Why the sockets of ended sessions stay; empty where none had to.
+  std::string sockets_stay_;
   // When to try again what failed.
   std::optional<BootTime> retry_at_;
   Standing standing_;

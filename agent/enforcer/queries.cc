@@ -142,6 +142,7 @@ GateStatus Gatekeeper::KnownStatus() const {
                                            "and no grant is made before they are; "
                                            "make space on the disk of state_dir"));
   }
+  if (!sockets_stay_.empty()) status.warnings.push_back(sockets_stay_);
   return status;
 }
 

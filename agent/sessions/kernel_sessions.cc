@@ -95,11 +95,9 @@ absl::Status KernelSessions::DestroySockets(const Matching& matching, EndReport&
         // Closed meanwhile, and perhaps its addresses are another's by now.
         break;
       case EOPNOTSUPP:
-        return absl::UnimplementedError(absl::StrCat(
-            "the flows of ", sockets.size(),
-            " ended sessions are cut, but their sockets stay "
-            "until they time out: this kernel cannot destroy sockets (it is built without "
-            "CONFIG_INET_DIAG_DESTROY)"));
+        return absl::UnimplementedError(
+            "ended sessions are cut, but their sockets stay until they time out: this kernel "
+            "cannot destroy sockets (it is built without CONFIG_INET_DIAG_DESTROY)");
       default:
         refused.Update(sock_diag_.Refused(error));
     }

@@ -44,6 +44,8 @@ class Sessions {
   //     with that grant;
   //   - one that a keep grant covers: left alone.
   // After `cut` grants only flows that were admitted so are ended.
+  // UNIMPLEMENTED where no packet of theirs passes any more, and their sockets
+  // cannot be destroyed, now or later.
   using CoverageFunction = std::function<Coverage(const Address&, Protocol, uint16_t port)>;
   virtual absl::StatusOr<EndReport> End(const std::vector<EndedGrant>& ended,
                                         const CoverageFunction& coverage,

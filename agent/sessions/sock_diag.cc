@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -130,6 +131,14 @@ absl::StatusOr<std::vector<int>> SockDiag::Destroy(const std::vector<TcpSocket>&
   return netlink_.Execute(sockets.size(), [&](size_t i, nlmsghdr* message) {
     PutRequest(message, SOCK_DESTROY, sockets[i].family)->id = sockets[i].id;
   });
+}
+
+absl::StatusOr<bool> SockDiag::CanDestroy() {
+  // There is none between no addresses and no ports.
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<int> errors,
+                           Destroy({TcpSocket{.flow = {}, .family = AF_INET, .id = {}}}));
+  if (errors.front() == EPERM) return Refused(EPERM);
+  return errors.front() != EOPNOTSUPP;
 }
 
 absl::Status SockDiag::Refused(int error_number) const {

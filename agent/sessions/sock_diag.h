@@ -40,6 +40,9 @@ class SockDiag {
   // an error (ENOENT, ESTALE).
   absl::StatusOr<std::vector<int>> Destroy(const std::vector<TcpSocket>& sockets);
 
+  // Whether the kernel can destroy sockets at all (CONFIG_INET_DIAG_DESTROY).
+  absl::StatusOr<bool> CanDestroy();
+
   // The status for an errno that Destroy returned.
   absl::Status Refused(int error_number) const;
 

@@ -93,6 +93,9 @@ TEST(Diagnose, EachSituationHasItsFinding) {
          f.ipv6_enabled = false;
        },
        {{Severity::kNotice, "ipv6-disabled"}}},
+      {"sockets that cannot be destroyed",
+       [](HostFacts& f, Guard&) { f.destroys_sockets = false; },
+       {{Severity::kNotice, "sockets-stay"}}},
       {"flows around the hooks",
        [](HostFacts& f, Guard&) {
          nft::ForeignTable table{.family = NFPROTO_INET, .name = "fast"};

@@ -64,6 +64,31 @@ TEST_F(LifecycleTest, OnlyAResetGrantEndsSessionsAtItsEnd) {
   EXPECT_EQ(sessions_.calls[0][0].admission, Admission::kCut);
 }
 
+// Their packets do not pass; another try would come to the same.
+TEST_F(LifecycleTest, SessionsWhoseSocketsCannotBeDestroyedAreEndedOnce) {
+  ASSERT_TRUE(Create(1, "203.0.113.1", absl::Hours(1)).ok());
+  ASSERT_TRUE(Create(2, "203.0.113.2", absl::Hours(1)).ok());
+  sessions_.Fail(absl::UnimplementedError("their sockets stay"));
+  ASSERT_TRUE(Revoke(1).ok());
+  for (int i = 0; i < 5; ++i) Pass(absl::Seconds(1));
+  EXPECT_THAT(sessions_.calls, SizeIs(1));
+  EXPECT_FALSE(store_.grants().at(Id(1)).sessions_pending);
+  ASSERT_TRUE(Revoke(2).ok());
+  EXPECT_THAT(sessions_.calls, SizeIs(2));
+  // Told once in the log, and in each status.
+  EXPECT_THAT(reported_, SizeIs(1));
+  EXPECT_THAT(gatekeeper_->Status()->warnings, ElementsAre("their sockets stay"));
+}
+
+TEST_F(LifecycleTest, SessionsThatCouldNotBeEndedAreTriedAgain) {
+  ASSERT_TRUE(Create(1, "203.0.113.1", absl::Hours(1)).ok());
+  sessions_.Fail(absl::UnavailableError("no answer"));
+  ASSERT_TRUE(Revoke(1).ok());
+  Pass(absl::Seconds(1));
+  EXPECT_THAT(sessions_.calls, SizeIs(2));
+  EXPECT_TRUE(store_.grants().at(Id(1)).sessions_pending);
+}
+
 TEST_F(LifecycleTest, TenThousandGrantsThatEndTogetherEndTogether) {
   std::vector<Change> changes;
   for (int id = 1; id <= 10'000; ++id) {
