@@ -41,6 +41,13 @@ std::string WhyNotRestored(const absl::Status& why) {
   return absl::StrCat("they could not be restored yet (", why.message(), "); it is tried again");
 }
 
+std::vector<Flow> FlowsOf(const LiveFlows& flows) {
+  std::vector<Flow> keys;
+  keys.reserve(flows.size());
+  for (const auto& [flow, cookie] : flows) keys.push_back(flow);
+  return keys;
+}
+
 void AppendKeys(const Grant& grant, std::vector<AccessKey>& keys) {
   const std::vector<AccessKey> more = KeysOf(grant);
   keys.insert(keys.end(), more.begin(), more.end());

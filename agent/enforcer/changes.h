@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "agent/grants/audit.h"
 #include "agent/grants/grant.h"
+#include "agent/sessions/sessions.h"
 #include "agent/store/store.h"
 
 namespace postern {
@@ -40,6 +41,8 @@ Write WriteOf(const Grant& grant, const AuditEvent& event);
 
 // Why grants of another boot wait, where recording what becomes of them failed.
 std::string WhyNotRestored(const absl::Status& why);
+
+std::vector<Flow> FlowsOf(const LiveFlows& flows);
 
 void AppendKeys(const Grant& grant, std::vector<AccessKey>& keys);
 

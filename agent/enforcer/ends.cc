@@ -36,6 +36,7 @@ std::optional<BootTime> Gatekeeper::NextAlarm() const {
   at_latest(retry_at_);
   if (!resync_wanted_) at_latest(programmer_.NextPrune());
   at_latest(repairs_.NextAlarm());
+  if (!resync_wanted_) at_latest(NextLookAtOlder());
   if (!marked_.empty()) at_latest(clear_marks_at_);
   if (!withheld_.empty()) at_latest(withheld_check_at_);
   if (standing_.armed && standing_.armed->confirm_by) {
@@ -62,6 +63,7 @@ void Gatekeeper::OnAlarm() {
   PruneSets(now);
   RecordTimeDue(now);
   ClearMarksDue(now);
+  PruneOlderDue(now);
 }
 
 void Gatekeeper::PruneSets(const Now& now) {
@@ -148,19 +150,22 @@ void Gatekeeper::EndSessions(const std::vector<Grant>& ended) {
   if (ended.empty()) return;
   const Now now = with_.clock.Read();
   if (options_.gate.enforce) {
+    // What has the addresses and ports of one now is not spared.
+    PruneOlder(now);
+    const std::vector<Flow> older = FlowsOf(older_);
     std::vector<EndedGrant> admitted;
     for (const Grant& grant : ended) {
       admitted.push_back({.keys = KeysOf(grant), .admission = AdmissionOf(grant.on_expiry)});
     }
-    const absl::StatusOr<EndReport> report = with_.sessions.End(
-        admitted,
-        [&](const Address& remote, Protocol protocol, uint16_t port) {
-          for (const Prefix& prefix : options_.gate.always_allow) {
-            if (prefix.Contains(remote)) return Coverage::kKeep;
-          }
-          return ledger_.CoverageOf(remote, protocol, port, now.boot);
-        },
-        older_);
+    const absl::StatusOr<EndReport> report =
+        with_.sessions.End(admitted,
+                           [&](const Address& remote, Protocol protocol, uint16_t port) {
+                             for (const Prefix& prefix : options_.gate.always_allow) {
+                               if (prefix.Contains(remote)) return Coverage::kKeep;
+                             }
+                             return ledger_.CoverageOf(remote, protocol, port, now.boot);
+                           },
+                           {older.begin(), older.end()});
     if (absl::IsUnimplemented(report.status())) {
       // Nothing would come of another try.
       if (sockets_stay_.empty()) Report(report.status(), "ending the sessions of an ended grant");

@@ -341,13 +341,17 @@ class Gatekeeper {
   // How many grants end sooner.
   size_t ShortenToWallEnds(const Now& now);
   AccessAnswer CheckLedger(const Address& source, Protocol protocol, uint16_t port) const;
-  absl::StatusOr<std::vector<Flow>> OlderFlowsAtStart();
-  absl::StatusOr<std::vector<Flow>> OlderFlowsAfter(const GatekeeperOptions& next);
+  absl::StatusOr<LiveFlows> OlderFlowsAtStart();
+  absl::StatusOr<LiveFlows> OlderFlowsAfter(const GatekeeperOptions& next);
+  std::optional<BootTime> NextLookAtOlder() const;
+  void PruneOlderDue(const Now& now);
+  // Takes those out of older_ and the table that live no more.
+  void PruneOlder(const Now& now);
   // Where the usage of grants is from when their table goes: the elements'
   // counters, or what was last read of them.
   enum class UsageBefore { kRead, kKnown };
   // Replaces the table, and keeps what the old one counted.
-  absl::Status RebuildTable(const GateOptions& gate, const std::vector<Flow>& older,
+  absl::Status RebuildTable(const GateOptions& gate, const LiveFlows& older,
                             UsageBefore usage = UsageBefore::kRead,
                             const std::vector<InstalledElement>& denied = {});
   // The refused sources of the standing table that one for `gate` begins with;
@@ -380,7 +384,10 @@ class Gatekeeper {
   // Ended by the batch that is being decided; the store still has them as live.
   std::map<std::string, Grant, std::less<>> just_ended_;
   Programmer programmer_;
-  std::set<Flow> older_;
+  LiveFlows older_;
+  // Of these, those that the last look did not find.
+  std::set<Flow> older_missed_;
+  BootTime older_seen_at_;
   // What the tables before the standing one counted as dropped.
   Counter dropped_before_;
   // What the standing one had when it was last read.

@@ -1,7 +1,6 @@
 // The gatekeeper's start, stop and change of options.
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,13 +13,6 @@
 
 namespace postern {
 namespace {
-
-std::vector<Flow> Intersection(const std::vector<Flow>& flows, const std::set<Flow>& with) {
-  std::vector<Flow> both;
-  std::copy_if(flows.begin(), flows.end(), std::back_inserter(both),
-               [&](const Flow& flow) { return with.contains(flow); });
-  return both;
-}
 
 // What a start or a reload put in force.
 std::string InWords(const GateOptions& gate) {
@@ -39,8 +31,8 @@ std::string InWords(const GateOptions& gate) {
 absl::StatusOr<bool> CloseGate(Firewall& firewall, Sessions& sessions, const GateOptions& gate) {
   POSTERN_ASSIGN_OR_RETURN(const bool standing, firewall.HasTable());
   if (standing) return false;
-  POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> older, sessions.ListLive(gate.ports));
-  POSTERN_RETURN_IF_ERROR(firewall.Commit(BuildTable(gate, {}, older)));
+  POSTERN_ASSIGN_OR_RETURN(const LiveFlows older, sessions.ListLive(gate.ports));
+  POSTERN_RETURN_IF_ERROR(firewall.Commit(BuildTable(gate, {}, FlowsOf(older))));
   return true;
 }
 
@@ -75,13 +67,13 @@ absl::Status Gatekeeper::Start(absl::string_view ledger_replaced, bool enforced_
   }
   RestoreStanding(state->standing, now, writes);
 
-  POSTERN_ASSIGN_OR_RETURN(std::vector<Flow> older, OlderFlowsAtStart());
+  POSTERN_ASSIGN_OR_RETURN(older_, OlderFlowsAtStart());
+  older_seen_at_ = now.boot;
   std::vector<Grant> ended = std::move(state->sessions_pending);
   POSTERN_RETURN_IF_ERROR(RestoreGrants(state->live, now, writes, ended));
-  older_ = std::set<Flow>(older.begin(), older.end());
   POSTERN_RETURN_IF_ERROR(RecordStart(state->live, std::move(writes), ended));
   POSTERN_RETURN_IF_ERROR(
-      Annotate(programmer_.Rebuild(options_.gate, older, DeniedToKeep(options_.gate),
+      Annotate(programmer_.Rebuild(options_.gate, FlowsOf(older_), DeniedToKeep(options_.gate),
                                    with_.clock.Read().boot),
                "building the firewall's table"));
   EndSessions(ended);
@@ -125,16 +117,6 @@ std::set<std::string> Gatekeeper::WithholdOtherBoots(const std::vector<Grant>& s
   }
   withheld_reason_ = WhyNotRestored(why);
   return ids;
-}
-
-// With a table standing, only what it knew as older is: the rest came through
-// the gate.
-absl::StatusOr<std::vector<Flow>> Gatekeeper::OlderFlowsAtStart() {
-  POSTERN_ASSIGN_OR_RETURN(std::vector<Flow> live, with_.sessions.ListLive(options_.gate.ports));
-  POSTERN_ASSIGN_OR_RETURN(const bool standing, with_.firewall.HasTable());
-  if (!standing) return live;
-  POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> known, with_.firewall.ReadOlderFlows());
-  return Intersection(live, std::set<Flow>(known.begin(), known.end()));
 }
 
 absl::Status Gatekeeper::RestoreGrants(const std::vector<Grant>& stored, const Now& now,
@@ -214,7 +196,7 @@ absl::Status Gatekeeper::Reconfigure(GatekeeperOptions options, absl::string_vie
 
 absl::Status Gatekeeper::PutInForce(GatekeeperOptions options) {
   if (options.gate != options_.gate) {
-    POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> older, OlderFlowsAfter(options));
+    POSTERN_ASSIGN_OR_RETURN(const LiveFlows older, OlderFlowsAfter(options));
     const absl::Status status =
         RebuildTable(options.gate, older, UsageBefore::kRead, DeniedToKeep(options.gate));
     if (!status.ok()) {
@@ -227,44 +209,30 @@ absl::Status Gatekeeper::PutInForce(GatekeeperOptions options) {
   return absl::OkStatus();
 }
 
-absl::Status Gatekeeper::RebuildTable(const GateOptions& gate, const std::vector<Flow>& older,
+absl::Status Gatekeeper::RebuildTable(const GateOptions& gate, const LiveFlows& older,
                                       UsageBefore usage,
                                       const std::vector<InstalledElement>& denied) {
   const Now now = with_.clock.Read();
   const std::vector<Grant> counted = CountedGrants(now, usage);
   const Counter dropped = ReadDropped().value_or(dropped_seen_);
-  POSTERN_RETURN_IF_ERROR(Annotate(programmer_.Rebuild(gate, older, denied, now.boot),
+  POSTERN_RETURN_IF_ERROR(Annotate(programmer_.Rebuild(gate, FlowsOf(older), denied, now.boot),
                                    "building the firewall's table"));
   for (const Grant& grant : counted) ledger_.SetUsage(grant.id, grant.usage);
   dropped_before_.packets += dropped.packets;
   dropped_before_.bytes += dropped.bytes;
   dropped_seen_ = Counter();
-  older_ = std::set<Flow>(older.begin(), older.end());
+  older_ = older;
   // Whatever others had changed is undone.
   if (repairs_.is_pending()) repairs_.TakeRepair(now.boot, with_.clock.Read());
   return absl::OkStatus();
 }
 
 void Gatekeeper::Resync(UsageBefore usage) {
-  const absl::Status status = RebuildTable(options_.gate, {older_.begin(), older_.end()}, usage);
+  const absl::Status status = RebuildTable(options_.gate, older_, usage);
   resync_wanted_ = !status.ok();
   if (status.ok()) return TakeBackRefused();
   retry_at_ = with_.clock.Read().boot + kRetryAfter;
   Report(status, "making the firewall equal to the ledger");
-}
-
-// Where the gate was not closed before, what is live now is older than it.
-absl::StatusOr<std::vector<Flow>> Gatekeeper::OlderFlowsAfter(const GatekeeperOptions& next) {
-  POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> live, with_.sessions.ListLive(next.gate.ports));
-  const bool was_open = !options_.gate.enforce;
-  const std::vector<uint16_t>& guarded = options_.gate.ports;
-  std::vector<Flow> older;
-  std::copy_if(live.begin(), live.end(), std::back_inserter(older), [&](const Flow& flow) {
-    const bool newly_guarded =
-        std::find(guarded.begin(), guarded.end(), flow.local_port) == guarded.end();
-    return was_open || newly_guarded || older_.contains(flow);
-  });
-  return older;
 }
 
 absl::Status Gatekeeper::RecordAgentEvent(AuditKind kind, absl::string_view actor,

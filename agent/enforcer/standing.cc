@@ -190,7 +190,8 @@ void Gatekeeper::RestoreStanding(const Standing& standing, const Now& now,
 absl::StatusOr<std::vector<Flow>> Gatekeeper::ExposedSessions(
     const GatekeeperOptions& options) const {
   const BootTime now = with_.clock.Read().boot;
-  POSTERN_ASSIGN_OR_RETURN(std::vector<Flow> flows, with_.sessions.ListLive(options.gate.ports));
+  POSTERN_ASSIGN_OR_RETURN(const LiveFlows live, with_.sessions.ListLive(options.gate.ports));
+  std::vector<Flow> flows = FlowsOf(live);
   std::erase_if(flows, [&](const Flow& flow) {
     for (const Prefix& prefix : options.gate.always_allow) {
       if (prefix.Contains(flow.remote)) return true;

@@ -16,13 +16,12 @@ absl::StatusOr<std::unique_ptr<KernelSessions>> KernelSessions::Open() {
       new KernelSessions(std::move(sock_diag), std::move(conntrack), std::move(local_addresses)));
 }
 
-absl::StatusOr<std::vector<Flow>> KernelSessions::ListLive(const std::vector<uint16_t>& ports) {
+absl::StatusOr<LiveFlows> KernelSessions::ListLive(const std::vector<uint16_t>& ports) {
   POSTERN_ASSIGN_OR_RETURN(const std::vector<TcpSocket> sockets, sock_diag_.List(ports));
-  std::vector<Flow> flows;
-  flows.reserve(sockets.size());
+  LiveFlows flows;
   for (const TcpSocket& socket : sockets) {
     if (IsLoopback(socket.flow.remote) || IsLoopback(socket.flow.local)) continue;
-    flows.push_back(socket.flow);
+    flows[socket.flow] = CookieOf(socket);
   }
   return flows;
 }

@@ -25,7 +25,7 @@ class KernelSessions final : public Sessions {
   // Opened in the calling thread's network namespace.
   static absl::StatusOr<std::unique_ptr<KernelSessions>> Open();
 
-  absl::StatusOr<std::vector<Flow>> ListLive(const std::vector<uint16_t>& ports) override;
+  absl::StatusOr<LiveFlows> ListLive(const std::vector<uint16_t>& ports) override;
 
   // `flows_cut` counts the flows that this call marked, and those that were
   // marked before and that nothing covers any more. An error that concerns some

@@ -3,7 +3,9 @@
 #ifndef POSTERN_AGENT_SESSIONS_SESSIONS_H_
 #define POSTERN_AGENT_SESSIONS_SESSIONS_H_
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -22,6 +24,10 @@ struct EndedGrant {
   Admission admission = Admission::kKeep;
 };
 
+// Connections, each with what tells it from a later one of the same addresses and
+// ports.
+using LiveFlows = std::map<Flow, uint64_t>;
+
 struct EndReport {
   int sockets_destroyed = 0;
   int flows_cut = 0;
@@ -34,7 +40,7 @@ class Sessions {
 
   // The TCP connections whose local port is one of `ports`, except loopback
   // ones.
-  virtual absl::StatusOr<std::vector<Flow>> ListLive(const std::vector<uint16_t>& ports) = 0;
+  virtual absl::StatusOr<LiveFlows> ListLive(const std::vector<uint16_t>& ports) = 0;
 
   // Ends the sessions that the ended grants admitted and that no live grant
   // covers any more (`coverage` tells). `spared` are left alone.

@@ -69,6 +69,11 @@ std::optional<TcpSocket> ParseTcpSocket(const nlmsghdr& message) {
   return socket;
 }
 
+uint64_t CookieOf(const TcpSocket& socket) {
+  const auto& halves = socket.id.idiag_cookie;
+  return uint64_t{halves[1]} << 32 | halves[0];
+}
+
 std::vector<inet_diag_bc_op> PortFilter(const std::vector<uint16_t>& ports) {
   // For each port: a comparison, the port as its argument, and a jump to the
   // end, which selects; on a difference, go on behind the jump. After the last

@@ -24,6 +24,9 @@ struct TcpSocket {
   inet_diag_sockid id = {};
 };
 
+// The kernel's number of the socket, which no other one gets before a reboot.
+uint64_t CookieOf(const TcpSocket& socket);
+
 // Called by one thread.
 class SockDiag {
  public:

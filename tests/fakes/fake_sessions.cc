@@ -4,12 +4,13 @@
 
 namespace postern {
 
-absl::StatusOr<std::vector<Flow>> FakeSessions::ListLive(const std::vector<uint16_t>& ports) {
+absl::StatusOr<LiveFlows> FakeSessions::ListLive(const std::vector<uint16_t>& ports) {
   if (!failure_.ok()) return failure_;
-  std::vector<Flow> flows;
+  LiveFlows flows;
   for (const Flow& flow : live) {
     if (std::find(ports.begin(), ports.end(), flow.local_port) != ports.end()) {
-      flows.push_back(flow);
+      const auto cookie = cookies.find(flow);
+      flows[flow] = cookie == cookies.end() ? 0 : cookie->second;
     }
   }
   return flows;

@@ -16,7 +16,7 @@ namespace postern {
 // One thread.
 class FakeSessions final : public Sessions {
  public:
-  absl::StatusOr<std::vector<Flow>> ListLive(const std::vector<uint16_t>& ports) override;
+  absl::StatusOr<LiveFlows> ListLive(const std::vector<uint16_t>& ports) override;
   // Destroys the sockets of `live` that an ended grant covers, nothing covers
   // any more and nobody spares.
   absl::StatusOr<EndReport> End(const std::vector<EndedGrant>& ended,
@@ -28,6 +28,8 @@ class FakeSessions final : public Sessions {
 
   // The TCP connections there are.
   std::set<Flow> live;
+  // Those of which another one had the addresses and ports before; 0 for the rest.
+  LiveFlows cookies;
   // What End was asked for, call by call.
   std::vector<std::vector<EndedGrant>> calls;
 

@@ -18,7 +18,7 @@ class SimulatedSessions final : public Sessions {
  public:
   explicit SimulatedSessions(Io& io) : io_(io) {}
 
-  absl::StatusOr<std::vector<Flow>> ListLive(const std::vector<uint16_t>& ports) override {
+  absl::StatusOr<LiveFlows> ListLive(const std::vector<uint16_t>& ports) override {
     return sessions_.ListLive(ports);
   }
 

@@ -1,5 +1,6 @@
 // What the gate must leave alone, and what must not get around it.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
@@ -79,6 +80,36 @@ TEST_F(GateSurroundingsTest, ConnectionsOlderThanTheGateLiveOnAndAdmitNobodyElse
   Allow(1, kFriend4, Tcp(22), kLong);
   Revoke(1);
   EXPECT_TRUE(Flows(older4.client, older4.server, kLongPatience));
+}
+
+TEST_F(GateSurroundingsTest, ALaterConnectionOfTheSameAddressesAndPortsIsNotOlder) {
+  const auto open = [&] {
+    Session session;
+    session.client = Bind(*friend_, kFriend4, 50000, SOCK_STREAM);
+    EmptyBacklogs();
+    EXPECT_TRUE(Connect(session.client, kHost4, 22));
+    for (const auto& [port, listener] : listeners_) {
+      if (port == 22) session.server = Fd(accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK));
+    }
+    EXPECT_TRUE(session.server);
+    return session;
+  };
+  // A reset leaves nothing of it on either side.
+  const auto reset = [](Session session) {
+    const linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(session.client.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  };
+  Session older = open();
+  StartGate();
+  ASSERT_EQ(firewall_->ReadOlderFlows()->size(), 1U);
+  reset(std::move(older));
+
+  Allow(1, kFriend4, Tcp(22), kLong);
+  const Session later = open();
+  ASSERT_TRUE(Flows(later.client, later.server, kLongPatience));
+  Revoke(1);
+  EXPECT_FALSE(Flows(later.client, later.server));
+  EXPECT_THAT(*firewall_->ReadOlderFlows(), testing::IsEmpty());
 }
 
 TEST_F(GateSurroundingsTest, AServerThatSpeaksFirstOnAnOlderConnectionIsHeard) {

@@ -83,6 +83,14 @@ class LinkedTest {
     return sessions_->End({ended}, coverage_, spared_);
   }
 
+  std::vector<Flow> Live(const std::vector<uint16_t>& ports) {
+    const absl::StatusOr<LiveFlows> live = sessions_->ListLive(ports);
+    EXPECT_TRUE(live.ok()) << live.status();
+    std::vector<Flow> flows;
+    for (const auto& [flow, cookie] : live.value_or(LiveFlows())) flows.push_back(flow);
+    return flows;
+  }
+
   // A namespace that is reached through the server: 10.9.9.2 and fd09::2.
   std::unique_ptr<Namespace> LinkBehindServer() {
     std::unique_ptr<Namespace> behind = MakeNamespace();

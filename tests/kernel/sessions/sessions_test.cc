@@ -34,10 +34,9 @@ TEST_P(SessionsTest, ListsConnectionsOnThePortsAndNothingElse) {
   const Address own = A(family() == Family::kIpv4 ? "127.0.0.1" : "::1");
   const Connection local = postern::Connect(*server_, own, kKept, own, 22, loopback);
 
-  EXPECT_THAT(sessions_->ListLive({22, 3389, 5985}).value(),
-              UnorderedElementsAre(ssh.flow, rdp.flow));
-  EXPECT_THAT(sessions_->ListLive({5985}).value(), IsEmpty());
-  EXPECT_THAT(sessions_->ListLive({}).value(), IsEmpty());
+  EXPECT_THAT(Live({22, 3389, 5985}), UnorderedElementsAre(ssh.flow, rdp.flow));
+  EXPECT_THAT(Live({5985}), IsEmpty());
+  EXPECT_THAT(Live({}), IsEmpty());
 }
 
 TEST_P(SessionsTest, ListsWhateverTheNumberOfPorts) {
@@ -48,7 +47,7 @@ TEST_P(SessionsTest, ListsWhateverTheNumberOfPorts) {
       std::vector<uint16_t> ports;
       for (uint16_t i = 0; i < count; ++i) ports.push_back(lowest + i);
       const bool listed = std::find(ports.begin(), ports.end(), 22) != ports.end();
-      EXPECT_EQ(sessions_->ListLive(ports)->size(), listed ? 1 : 0) << count << " from " << lowest;
+      EXPECT_EQ(Live(ports).size(), listed ? 1 : 0) << count << " from " << lowest;
     }
   }
 }
@@ -58,7 +57,7 @@ TEST_P(SessionsTest, ListsAConnectionThatTheClientHasHalfClosed) {
   shutdown(ssh.client.get(), SHUT_WR);
   char byte = 0;
   ASSERT_EQ(recv(ssh.server.get(), &byte, 1, 0), 0);
-  EXPECT_THAT(sessions_->ListLive({22}).value(), UnorderedElementsAre(ssh.flow));
+  EXPECT_THAT(Live({22}), UnorderedElementsAre(ssh.flow));
 }
 
 TEST_P(SessionsTest, AfterAKeepGrantItsSessionsEnd) {
@@ -145,7 +144,7 @@ TEST_P(SessionsTest, WithoutCapNetAdminItSaysSo) {
     __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
     ASSERT_EQ(syscall(SYS_capset, &header, data), 0);
-    EXPECT_THAT(sessions_->ListLive({22}).value(), UnorderedElementsAre(kept.flow));
+    EXPECT_THAT(Live({22}), UnorderedElementsAre(kept.flow));
     status = EndAnywhere(Admission::kKeep).status();
   }).join();
   EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied);
@@ -159,7 +158,7 @@ TEST_F(DualStackTest, AnIpv6SocketWithMappedAddressesIsAnIpv4Session) {
   const Fd listener = Listen(*server_, A("::"), 22);
   const Connection ended =
       postern::Connect(*client_, A("192.0.2.8"), kKept, A("192.0.2.1"), 22, listener);
-  EXPECT_THAT(sessions_->ListLive({22}).value(), UnorderedElementsAre(ended.flow));
+  EXPECT_THAT(Live({22}), UnorderedElementsAre(ended.flow));
   EXPECT_THAT(End(Admission::kKeep, "192.0.2.8/32"), Reports(1, 1));
   EXPECT_TRUE(ended.ClientWasReset());
 }

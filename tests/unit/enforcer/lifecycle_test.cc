@@ -267,25 +267,6 @@ TEST_F(LifecycleTest, ADaemonThatCannotStartLeavesAGate) {
   EXPECT_FALSE(Admits("203.0.113.7"));
 }
 
-TEST_F(LifecycleTest, ConnectionsOlderThanTheGateAreAdmittedAndThoseOnlyOnce) {
-  const Flow older = {
-      .remote = A("198.51.100.1"), .remote_port = 50000, .local = A("192.0.2.1"), .local_port = 22};
-  const Flow later = {
-      .remote = A("198.51.100.2"), .remote_port = 50000, .local = A("192.0.2.1"), .local_port = 22};
-  firewall_.DeleteTable();
-  sessions_.live = {older};
-  Restart();
-  EXPECT_THAT(*firewall_.ReadOlderFlows(), ElementsAre(older));
-  // One that came through the gate is not older, and one that is gone is not
-  // remembered.
-  sessions_.live = {older, later};
-  Restart();
-  EXPECT_THAT(*firewall_.ReadOlderFlows(), ElementsAre(older));
-  sessions_.live = {later};
-  Restart();
-  EXPECT_THAT(*firewall_.ReadOlderFlows(), IsEmpty());
-}
-
 TEST_F(LifecycleTest, NewOptionsKeepLiveGrants) {
   ASSERT_TRUE(Create(1).ok());
   options_.gate.ports = {22, 8022};
