@@ -168,12 +168,26 @@ Severity SeverityOf(const Stop& stop) {
   return stop.extent == Extent::kAll ? Severity::kCritical : Severity::kWarning;
 }
 
+// firewalld's check of the way back, its only rule at prerouting that drops.
+bool IsReversePathCheck(const Stop& stop) {
+  return stop.extent == Extent::kSome &&
+         MakerOf(*stop.table, *stop.place.chain) == Maker::kFirewalld &&
+         HookOf(*stop.table, *stop.place.chain) == HookPoint::kPrerouting;
+}
+
 std::string Remedy(const Victims& victims) {
   const Stop& stop = victims.stop;
   const std::string port = absl::StrCat(*victims.ports.begin());
   const std::string protocol = victims.protocols.contains(IPPROTO_TCP) ? "tcp" : "udp";
   const std::string look =
       absl::StrCat("; look at it with ", ShowCommand(*stop.table, stop.place), ".");
+  if (IsReversePathCheck(stop)) {
+    return absl::StrCat(
+        "Nothing, where the answers leave by the interface that the packets come by; otherwise "
+        "set `IPv6_rpfilter=no` in /etc/firewalld/firewalld.conf and `systemctl restart "
+        "firewalld`",
+        look);
+  }
   const std::string gate = " The gate goes on keeping the port closed to all without a grant";
   switch (MakerOf(*stop.table, *stop.place.chain)) {
     case Maker::kFirewalld:

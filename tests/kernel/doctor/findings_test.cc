@@ -166,6 +166,17 @@ TEST_F(DoctorTest, FirewalldIsFoundWithItsZonesAndWhatItRejects) {
                           Is(Severity::kNotice, "firewalld", "zones home and public")));
 }
 
+TEST_F(DoctorTest, FirewalldsCheckOfTheWayBackIsFoundWithItsSetting) {
+  Nft(*host_,
+      "table inet firewalld { chain filter_PREROUTING { "
+      "type filter hook prerouting priority filter + 10; policy accept;\n"
+      "icmpv6 type { nd-router-advert, nd-neighbor-solicit } accept\n"
+      "meta nfproto ipv6 fib saddr . mark . iif oif missing drop\n }\n}");
+  EXPECT_THAT(Examine(), ElementsAre(AllOf(Is(Severity::kNotice, "foreign-drop", "drops some IPv6"),
+                                           Field(&Finding::remedy, HasSubstr("IPv6_rpfilter=no"))),
+                                     Is(Severity::kNotice, "firewalld", "table inet firewalld")));
+}
+
 // As iptables-nft writes ufw's rules, shortened.
 TEST_F(DoctorTest, UfwIsFoundAndWhatItDrops) {
   Nft(*host_,
