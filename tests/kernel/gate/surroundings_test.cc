@@ -35,7 +35,7 @@ TEST_F(GateSurroundingsTest, TheHostsOwnConnectionsFromAGuardedPortGoOn) {
     ASSERT_EQ(listen(listener.get(), 1), 0);
     const Fd client = Bind(*host_, wire.host, 22, SOCK_STREAM);
     ASSERT_TRUE(Connect(client, wire.peer, 8080)) << wire.peer;
-    const Fd server(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    const Fd server = Accept(listener);
     ASSERT_TRUE(server) << wire.peer;
     EXPECT_TRUE(Flows(client, server, kLongPatience)) << wire.peer;
     EXPECT_TRUE(Flows(server, client, kLongPatience)) << wire.peer;
@@ -154,7 +154,7 @@ class PublishedPortTest : public GateWorld {
   Session OpenPublished() {
     Session session;
     session.client = Connect(*friend_, kHost4, 22, kLongPatience);
-    session.server = Fd(accept4(inside_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    session.server = Accept(inside_);
     EXPECT_TRUE(session.client);
     EXPECT_TRUE(session.server);
     return session;

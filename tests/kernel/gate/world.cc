@@ -281,6 +281,11 @@ void GateWorld::SendFrom(const Fd& fd, absl::string_view source, absl::string_vi
   EXPECT_EQ(sendmsg(fd.get(), &message, 0), 1) << source;
 }
 
+Fd GateWorld::Accept(const Fd& listener) {
+  EXPECT_TRUE(Ready(listener.get(), POLLIN, kLongPatience));
+  return Fd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
 Session GateWorld::Open(const Namespace& from, absl::string_view to, uint16_t port) {
   Session session;
   for (const auto& [number, listener] : listeners_) {
@@ -288,8 +293,7 @@ Session GateWorld::Open(const Namespace& from, absl::string_view to, uint16_t po
     EmptyBacklogs();
     session.client = Connect(from, to, port, kLongPatience);
     EXPECT_TRUE(session.client) << "cannot connect to " << to << " port " << port;
-    EXPECT_TRUE(Ready(listener.get(), POLLIN, kLongPatience));
-    session.server = Fd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    session.server = Accept(listener);
   }
   EXPECT_TRUE(session.server);
   return session;

@@ -107,6 +107,8 @@ class GateWorld : public ::testing::Test {
   // Sends a datagram as `source`, an IPv4 address of the namespace that the
   // calling thread is in.
   static void SendFrom(const Fd& fd, absl::string_view source, absl::string_view to, uint16_t port);
+  // The next connection, which its client may know of before the listener does.
+  static Fd Accept(const Fd& listener);
   // A connection with the host's end accepted.
   Session Open(const Namespace& from, absl::string_view to, uint16_t port);
   // Whether a byte that one end sends reaches the other.
