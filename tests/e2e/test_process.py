@@ -91,11 +91,11 @@ class Process(Case):
         self.assert_blocked(lan.STRANGER, 8022)
         self.assert_reaches(lan.STRANGER, 3389)
 
-        # What cannot be read changes nothing.
+        # What cannot be read changes nothing, and whoever asked is told.
         self.box.write(CONFIGURATION, "guard: {ports: [22, oops]}\n")
-        self.box.run("systemctl", "reload", UNIT, check=False)
-        wait_for(lambda: f"{CONFIGURATION}:1:21" in self.box.journal("-u", UNIT),
-                 "a word about the mistake")
+        self.assertNotEqual(self.box.run("systemctl", "reload", UNIT, check=False).returncode, 0)
+        wait_for(lambda: f"{CONFIGURATION}:1:21" in self.box.journal(
+            "-u", UNIT, "POSTERN_EVENT=RELOAD_REFUSED"), "a word about the mistake")
         self.assert_blocked(lan.STRANGER, 8022)
         self.assertEqual(self.agent.pid(), pid)
 
