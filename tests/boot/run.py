@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs the tests that need a machine of their own; see README.md.
 
-    run.py KERNEL [TEST...]   6.1 or 6.12; test_reset, test_clocks.Steps, ... (default: all)
+    run.py KERNEL             6.1 or 6.12; all tests, in two machines at a time
+    run.py KERNEL TEST...     test_reset, test_clocks.Steps, ..., in one
     run.py KERNEL --shell     a shell in a booted machine with the packages installed
     run.py --images           only makes the cached images
 """
@@ -12,6 +13,7 @@ import pathlib
 import readline  # pylint: disable=unused-import  # for input()
 import subprocess
 import sys
+import tempfile
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -21,7 +23,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 from harness import isolation, lan, packages, root  # noqa: E402
 from vm import case, images, programs  # noqa: E402
 
-TESTS = ("test_reset", "test_fallbacks", "test_clocks", "test_sleep", "test_programs")
+# What shares a machine. Both mostly wait.
+HALVES = (("test_reset", "test_fallbacks", "test_clocks", "test_sleep"), ("test_programs",))
 
 
 def parse():
@@ -35,7 +38,7 @@ def parse():
     parser.add_argument("--inside", nargs=2, type=pathlib.Path, metavar=("ROOT", "GROUP"),
                         help=argparse.SUPPRESS)
     parser.add_argument("kernel", nargs="?", choices=images.KERNELS)
-    parser.add_argument("test", nargs="*", default=TESTS)
+    parser.add_argument("test", nargs="*")
     options = parser.parse_args()
     if not (options.kernel or options.images):
         parser.error("name a kernel, or --images")
@@ -51,11 +54,28 @@ def outside(options):
     made = images.ensure(cache, root.dependencies(debs) | programs.dependencies(options.build))
     if options.images:
         return 0
+    if not (options.test or options.shell):
+        return halves(options)
     (cache / "place").mkdir(exist_ok=True)
     words = ["--shell"] if options.shell else options.test
     # Debian's own Python, whatever else is in the path.
     return isolation.run(["/usr/bin/python3", "-I", str(HERE / "run.py"), options.kernel, *words,
                           "--build", options.build, "--inside", made])
+
+
+def halves(options):
+    """Each in a machine of its own, at a time; the second is told when the first is done."""
+    def start(tests, log):
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", sys.executable, "-I", __file__, "--build",
+             options.build, options.kernel, *tests], stdout=log, stderr=log)
+
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log, start(HALVES[0], None) as first, \
+            start(HALVES[1], log) as second:
+        statuses = (first.wait(), second.wait())
+        log.seek(0)
+        print(log.read(), end="", flush=True)
+    return 1 if any(statuses) else 0
 
 
 def inside(options):
@@ -64,7 +84,8 @@ def inside(options):
     lan.make()
     lan.ip("address", "add", f"{case.SECOND_OPERATOR}/24", "dev", lan.BRIDGE)
     payload = images.payload(place, packages.built(options.build / "packages"),
-                             programs.paths(options.build))
+                             programs.paths(options.build, options.kernel)
+                             + programs.started(options.build))
     case.set_stage(case.Stage(options.inside[0], options.kernel, payload, place, options.build))
     try:
         if options.shell:

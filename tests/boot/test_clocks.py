@@ -48,7 +48,7 @@ class Steps(Case):
         self.assertEqual(self.agent.live()[grant["id"]], grant["end"])
 
     def test_a_paused_machine_whose_clock_is_then_set_right(self):
-        grant = self.agent.grant(duration="30s")
+        grant = self.agent.grant(duration="24s")
         probes = self.probe(OPERATOR)
         probes.wait_answer(OPERATOR)
         with self.machine.paused():

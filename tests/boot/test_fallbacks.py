@@ -65,7 +65,7 @@ class Ends(Case):
     def test_a_shortened_one_ends_sooner(self):
         """The longer of two grants for the same is taken back."""
         long = self.agent.grant(duration="1h")
-        short = self.agent.grant(duration="30s")
+        short = self.agent.grant(duration="20s")
         probes = self.probe(OPERATOR)
         self.agent.ctl("revoke", long["id"], "--keep-sessions")
         self.stop_agent()

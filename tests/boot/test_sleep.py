@@ -17,10 +17,10 @@ class Sleep(Case):
         return self.machine.suspend(lambda: wait_for(lambda: time.time() > end, "that time"))
 
     def test_a_grant_that_outlives_it_ends_on_time(self):
-        grant = self.agent.grant(duration="60s")
+        grant = self.agent.grant(duration="45s")
         probes = self.probe(OPERATOR)
         probes.wait_answer(OPERATOR)
-        self.sleep_until(grant["end"] - 30)
+        self.sleep_until(grant["end"] - 20)
         probes.wait_answer(OPERATOR)
         self.assertEqual(self.agent.live()[grant["id"]], grant["end"])
         wait_for(lambda: time.time() > grant["end"] + SLACK + CLOCK_OF_SECONDS, "the end")

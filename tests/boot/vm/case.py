@@ -50,26 +50,37 @@ class Shared:
     """What the tests of one run have in common."""
     stage = None
     machine = None
-    is_installed = False
     # What got in during the first boot, with nothing installed.
     before_install = None
+    # None: nobody has asked for it yet.
+    is_installed = None
 
 
 def set_stage(stage):
     Shared.stage = stage
 
 
-def installed_machine():
+def booted_machine():
     """The one of this run. Where it does not come up, nothing waits for it again."""
     if Shared.machine is None:
         stage = Shared.stage
         Shared.machine = Machine(stage.root, stage.kernel, stage.payload, stage.place)
         Shared.before_install = boot(Shared.machine)
-        install(Shared.machine)
+    if Shared.before_install is None:
+        raise AssertionError("the machine did not come up: see above")
+    return Shared.machine
+
+
+def installed_machine():
+    """The same, with the packages."""
+    machine = booted_machine()
+    if Shared.is_installed is None:
+        Shared.is_installed = False
+        install(machine)
         Shared.is_installed = True
     if not Shared.is_installed:
-        raise AssertionError("the machine did not come up, or the installation failed: see above")
-    return Shared.machine
+        raise AssertionError("the installation failed: see above")
+    return machine
 
 
 def boot(machine):
@@ -103,11 +114,18 @@ def remove_machine():
         Shared.machine.remove()
 
 
-class Case(unittest.TestCase):
+class OnMachine(unittest.TestCase):
+    maxDiff = None
+    machine = None
+
+    def say(self, text):
+        """For the figures that a run shows."""
+        print(f"{text} ... ", end="", file=sys.stderr, flush=True)
+
+
+class Case(OnMachine):
     """Each test finds an agent that enforces, without grants, and a clock that is
     right."""
-
-    maxDiff = None
 
     @classmethod
     def setUpClass(cls):
@@ -128,10 +146,6 @@ class Case(unittest.TestCase):
         return probes
 
     # ---- Judging
-
-    def say(self, text):
-        """For the figures that a run shows."""
-        print(f"{text} ... ", end="", file=sys.stderr, flush=True)
 
     def assert_never_in(self, probes, targets, since=0.0):
         """Ends the probing. The controls must have got in, or nothing was shown."""

@@ -20,7 +20,7 @@ SUITE = "bookworm"
 # The one that Debian 12 is installed with, and the one that its backports bring
 # (which is Debian 13's).
 KERNELS = ("6.1", "6.12")
-PACKAGES = ("conntrack", "dbus", "initramfs-tools", "iproute2", "kmod", "nftables",
+PACKAGES = ("conntrack", "dbus", "initramfs-tools", "iproute2", "kmod", "netbase", "nftables",
             "openssh-server", "procps", "python3-minimal", "systemd", "systemd-sysv", "udev")
 # What only takes time, and nothing here needs.
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer",
