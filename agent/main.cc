@@ -10,6 +10,7 @@
 #include "agent/config/config.h"
 #include "agent/systemd/log.h"
 #include "common/text.h"
+#include "common/version.h"
 
 namespace postern {
 namespace {

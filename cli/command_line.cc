@@ -5,6 +5,7 @@
 #include <CLI/Formatter.hpp>
 #include <memory>
 #include <sstream>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@
 #include "common/duration.h"
 #include "common/status.h"
 #include "common/text.h"
+#include "common/version.h"
 
 namespace postern {
 namespace {
@@ -192,7 +194,7 @@ std::variant<Invocation, Finished> ParseCommandLine(int argc, const char* const*
   Style(app);
   GlobalOptions options;
   AddGlobalOptions(app, options);
-  app.set_version_flag("--version", "posternctl " POSTERN_VERSION, "Print the version");
+  app.set_version_flag("--version", std::string("posternctl ") + kVersion, "Print the version");
   app.set_help_flag("-h,--help", "Print this help");
   app.footer(kFooter);
   std::vector<Verb> verbs;

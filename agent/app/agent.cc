@@ -28,6 +28,7 @@
 #include "agent/systemd/log.h"
 #include "agent/systemd/notify.h"
 #include "common/status.h"
+#include "common/version.h"
 
 namespace postern {
 namespace {

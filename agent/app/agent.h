@@ -10,8 +10,6 @@
 
 namespace postern {
 
-inline constexpr char kVersion[] = POSTERN_VERSION;
-
 // Makes the gate that agent.yaml at `config_path` asks for, without any grant,
 // unless one stands. A host that enforced last keeps its gate closed; where the
 // file cannot be read, the gate that was in force last is made again, or a closed

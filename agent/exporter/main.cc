@@ -17,6 +17,7 @@
 #include "agent/exporter/exporter.h"
 #include "agent/systemd/log.h"
 #include "agent/systemd/notify.h"
+#include "common/version.h"
 
 namespace postern {
 namespace {
@@ -76,7 +77,7 @@ int Main(int argc, char** argv) {
   app.add_option("--port", port, "The port to listen on, at 127.0.0.1")
       ->check(CLI::Range(1, 65535))
       ->capture_default_str();
-  app.set_version_flag("--version", std::string("postern-exporter ") + POSTERN_VERSION);
+  app.set_version_flag("--version", std::string("postern-exporter ") + kVersion);
   app.footer(kFooter);
   try {
     app.parse(argc, argv);

@@ -58,7 +58,10 @@ def inside(options):
     place = options.build / "e2e/place"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", place], check=True)
     lan.make()
-    case.set_stage(case.Stage(tree, place, group, packages.built(options.build / "packages")))
+    previous = [packages.program(options.build, f"previous/{name}")
+                for name in ("posternd", "posternctl")]
+    case.set_stage(case.Stage(tree, place, group, packages.built(options.build / "packages"),
+                              previous, packages.program(options.build, "calls")))
     if options.shell:
         return shell(tree, place, group)
     tests = unittest.defaultTestLoader.loadTestsFromNames(options.test)

@@ -1,9 +1,10 @@
 """The daemon killed, hung, stopped and reloaded; and all that it can be asked."""
 
+import shutil
 import subprocess
 import time
 
-from harness import lan
+from harness import case, lan
 from harness.agent import CONFIGURATION, UNIT
 from harness.case import Case
 from harness.probes import Target, everything
@@ -134,6 +135,7 @@ class Asked(Case):
             self.assertIsNone(watch.poll(), "watch ended")
         session = self.session()
         ctl("grants", "--all")
+        self.ask_the_rest(grant)
         ctl("check", "--from", lan.OPERATOR, "--port", "22")
         ctl("extend", grant["id"], "--for", "1m")
         ctl("move", grant["id"], "--from", lan.STRANGER)
@@ -159,6 +161,12 @@ class Asked(Case):
         self.assert_untouched()
         self.assertNotEqual(self.agent.pid(), pid)
 
+    def ask_the_rest(self, grant):
+        """What posternctl has no verb for."""
+        calls = self.box.path("/usr/local/bin/calls")
+        shutil.copy(case.STAGE.calls, calls)
+        self.box.run("calls", "/run/postern/agent.sock", grant["id"])
+
     def test_asked_over_the_network(self):
         """Keys that root alone can read; mTLS from outside."""
         self.box.boot()
@@ -177,6 +185,7 @@ class Asked(Case):
         self.box.run_outside(*remote, "grant", "--port", "22", "--for", "10m")
         self.assert_reaches(lan.OPERATOR)
         self.assert_blocked(lan.STRANGER, 7443)
+        self.box.run("systemctl", "reload", UNIT)
         self.assert_untouched()
 
         # A new authority, and new keys of everybody.

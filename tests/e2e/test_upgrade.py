@@ -5,7 +5,7 @@ import time
 from harness import lan
 from harness.agent import CONFIGURATION, UNIT
 from harness.case import Case
-from harness.packages import version_of
+from harness.packages import PREVIOUS, version_of
 from harness.probes import Target, everything
 from harness.waiting import wait_for
 
@@ -25,19 +25,23 @@ class Upgrade(Case):
         probes.wait_answer(GRANTED)
         return grant, session, probes, time.monotonic()
 
-    def version(self):
-        return self.box.run("dpkg-query", "-W", "-f", "${Version}", "postern-agent").stdout
+    def assert_all_are(self, version):
+        """The package, the program of a person, and the agent that runs."""
+        installed = self.box.run("dpkg-query", "-W", "-f", "${Version}", "postern-agent").stdout
+        self.assertEqual(installed, version)
+        self.assertEqual(self.agent.ctl("--version").stdout, f"posternctl {version}\n")
+        self.assertEqual(self.agent.ask("status")["version"], version)
 
     def test_nothing_opens_and_nobody_is_cut_off(self):
         grant, session, probes, since = self.prepare()
         pid = self.agent.pid()
         configuration = self.box.path(CONFIGURATION).read_text()
-        self.assertEqual(self.version(), "0.0.9")
+        self.assert_all_are(PREVIOUS)
 
         self.box.install(*self.debs)
-        self.assertEqual(self.version(), version_of(self.debs[0]))
         # The new program runs, and not from a moment later on.
         self.assertTrue(self.agent.is_ready())
+        self.assert_all_are(version_of(self.debs[0]))
         self.assertNotEqual(self.agent.pid(), pid)
 
         probes.wait_answer(GRANTED)
@@ -54,6 +58,7 @@ class Upgrade(Case):
         self.box.apt("install", "--allow-downgrades",
                      *(f"/var/cache/{deb.name}" for deb in self.previous_debs()))
         self.agent.wait_ready()
+        self.assert_all_are(PREVIOUS)
         self.assert_blocked(lan.STRANGER)
         session.wait_tick()
         self.assertEqual(self.agent.live(), {grant["id"]: grant["end"]})

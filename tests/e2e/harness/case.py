@@ -18,6 +18,10 @@ class Stage(NamedTuple):
     place: pathlib.Path
     group: pathlib.Path
     debs: list
+    # Programs of the version before.
+    previous: list
+    # Asks what posternctl does not.
+    calls: pathlib.Path
 
 
 STAGE = None
@@ -50,8 +54,8 @@ class Case(unittest.TestCase):
     def exporter_deb(self):
         return STAGE.debs[2]
 
-    def previous_debs(self, version="0.0.9"):
-        return packages.repacked(self.debs, version, STAGE.place)
+    def previous_debs(self):
+        return packages.repacked(self.debs, packages.PREVIOUS, STAGE.place, STAGE.previous)
 
     def install(self, mode="enforce", more=""):
         """A booted box with the packages installed and that configuration; with

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 
 NAMES = ("postern-agent", "postern-cli", "postern-exporter")
+# What another build calls itself, for upgrades.
+PREVIOUS = "0.0.9"
 
 
 def built(folder):
@@ -19,9 +21,17 @@ def built(folder):
     return debs
 
 
-def repacked(debs, version, folder):
-    """The same contents under another version: what a package manager and the
-    maintainer scripts see of an upgrade."""
+def program(build, name):
+    """One that the release build makes for these tests."""
+    path = build / "release/tests/e2e" / name
+    if not path.exists():
+        raise SystemExit(f"{path} is missing; build the release preset")
+    return path
+
+
+def repacked(debs, version, folder, programs):
+    """The same packages under another version, with `programs` instead of theirs of
+    these names."""
     made = []
     for deb in debs:
         tree = folder / "repacking"
@@ -31,6 +41,9 @@ def repacked(debs, version, folder):
         text = control.read_text(encoding="utf-8")
         now = re.search(r"^Version: (.*)", text, re.M)[1]
         control.write_text(text.replace(now, version), encoding="utf-8")
+        for program in programs:
+            for place in tree.glob(f"usr/*bin/{program.name}"):
+                subprocess.run(["strip", "-o", place, program], check=True)
         made.append(folder / deb.name.replace(now, version))
         subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", tree, made[-1]],
                        check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,7 @@
+#include "common/version.h"
+
+namespace postern {
+
+const char kVersion[] = POSTERN_VERSION;
+
+}  // namespace postern
