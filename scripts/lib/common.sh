@@ -12,6 +12,9 @@ if [[ -z ${CCACHE_DIR:-} && ! -w ${HOME:-/nonexistent} ]]; then
   export CCACHE_DIR=$TOP/build/ccache
 fi
 
+# What is compiled in one folder need not be in another.
+export CCACHE_BASEDIR=$TOP
+
 # Debian 12's names. One list: configuring the project asks for the test
 # libraries as well, whatever is built afterwards.
 # shellcheck disable=SC2034  # for those who source this

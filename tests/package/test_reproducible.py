@@ -1,9 +1,10 @@
 """The same source gives the same bytes.
 
-The packages are made twice from one build, and compared. That another build would
-give the same programs is shown for some of its objects, compiled anew here and in
-another folder; and for all of them by this: no file in any package knows
-where it was built. Nothing is shown about another compiler or other libraries."""
+The packages are built twice, in two folders, and compared: generated sources, links
+and packages are made anew, and compiled objects are where ccache does not have them
+(all of them with CCACHE_DISABLE=1). For some objects the compiler itself is asked
+here, in another folder again. Nothing is shown about another compiler or other
+libraries."""
 
 import json
 import shlex
@@ -19,7 +20,7 @@ RECOMPILED = ("common/prefix.cc", "agent/firewall/ruleset.cc",
 
 
 class Packages(unittest.TestCase):
-    def test_made_twice_they_have_the_same_bytes(self):
+    def test_built_twice_they_have_the_same_bytes(self):
         names = sorted(path.name for path in support.PACKAGES.iterdir())
         self.assertEqual(len(names), 8)
         self.assertEqual(sorted(path.name for path in support.AGAIN.iterdir()), names)
