@@ -1,0 +1,200 @@
+// What people and scripts ask of the controller. Each call decides whether the
+// caller may, changes the store in one transaction together with the audit's
+// row, and tells the fleet. Nothing here knows HTTP or gRPC.
+//
+// Errors, besides those of each call:
+//   PERMISSION_DENIED  the caller's roles do not allow it; audited
+//   UNAVAILABLE        the store cannot be reached
+//   RESOURCE_EXHAUSTED the store's disk is full
+// Those that Azure's clients read carry their code (domain/error.h).
+
+#ifndef POSTERN_CONTROLLER_SERVICE_ACCESS_SERVICE_H_
+#define POSTERN_CONTROLLER_SERVICE_ACCESS_SERVICE_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "controller/domain/policy.h"
+#include "controller/domain/request.h"
+#include "controller/domain/resource_id.h"
+#include "controller/domain/role.h"
+#include "controller/service/caller.h"
+#include "controller/store/database.h"
+
+namespace postern::controller {
+
+// A policy and its requests of the last seven days, newest first.
+struct PolicyView {
+  Policy policy;
+  std::vector<Request> requests;
+};
+
+// Which policies or VMs: the empty fields match everything.
+struct Where {
+  std::string subscription;
+  std::string resource_group;
+  std::string location;
+};
+
+template <typename T>
+struct Page {
+  std::vector<T> items;
+  // What to pass for the next page; empty on the last.
+  std::string next;
+};
+
+// PUT of a policy: what a client that knows nothing of Postern's additions
+// leaves out stays as it is.
+struct PolicyChange {
+  PolicyId id;
+  std::vector<PolicyVm> vms;
+  std::optional<PolicyAdditions> additions;
+  // If-Match: the version that the caller has seen. If-None-Match: * is 0.
+  std::optional<int64_t> if_version;
+};
+
+enum class VmGroup : uint8_t { kConfigured, kNotConfigured, kUnsupported };
+
+// One VM as the portal lists it.
+struct VmView {
+  VmId id;
+  std::string location;
+  VmGroup group = VmGroup::kNotConfigured;
+  // Why it is not supported: it never attached, or its agent only observes.
+  std::string reason;
+  bool attached = false;
+  std::optional<absl::Time> last_seen;
+  std::string agent_version;
+  int requests_of_seven_days = 0;
+  std::optional<absl::Time> last_access;
+  std::string last_user;
+  // How far the agent's clock is ahead of the controller's.
+  absl::Duration clock_skew;
+};
+
+struct JoinToken {
+  std::string id;
+  // Where VMs may join; a token for one VM names it.
+  Scope scope;
+  std::string location;
+  int uses_left = 1;
+  absl::Time expires;
+  std::string created_by;
+  bool revoked = false;
+};
+
+// A join token as it is made: its secret is told this once.
+struct NewJoinToken {
+  JoinToken token;
+  std::string secret;
+};
+
+struct AuditRow {
+  int64_t number = 0;
+  absl::Time time;
+  // As Azure's Activity Log: "Microsoft.Security/.../initiate/action".
+  std::string operation;
+  // "Succeeded", "Failed", "Denied".
+  std::string status;
+  std::string caller;
+  std::string target;
+  std::string correlation_id;
+  // What happened, as one JSON object.
+  std::string detail;
+  // SHA-256 in hexadecimal: of the row before, and of this one with that.
+  std::string previous_hash;
+  std::string hash;
+};
+
+struct AuditQuery {
+  std::optional<absl::Time> since;
+  std::optional<absl::Time> until;
+  std::string caller;
+  std::string operation;
+  // A prefix of the target's key.
+  std::string target;
+  int64_t after = 0;
+};
+
+// Called from any thread.
+class AccessService {
+ public:
+  // `database` and `clock` are borrowed. `changed` is told the keys of VMs whose
+  // wanted state is another now, after the transaction.
+  AccessService(Database& database, const Clock& clock,
+                std::function<void(const std::vector<std::string>&)> changed);
+
+  absl::StatusOr<PolicyView> PutPolicy(const Caller& caller, const PolicyChange& change);
+  // NOT_FOUND, PolicyNotFound.
+  absl::StatusOr<PolicyView> GetPolicy(const Caller& caller, const PolicyId& id);
+  // Those that the caller may read.
+  absl::StatusOr<Page<PolicyView>> ListPolicies(const Caller& caller, const Where& where,
+                                                const std::string& page);
+  // Live grants under it end. False when there was none.
+  absl::StatusOr<bool> DeletePolicy(const Caller& caller, const PolicyId& id,
+                                    std::optional<int64_t> if_version);
+
+  // All of it or nothing. A repeat with the caller's client_request_id answers
+  // with what the first one made.
+  absl::StatusOr<Request> Initiate(const Caller& caller, const PolicyId& policy,
+                                   const Asked& asked);
+  absl::StatusOr<Request> GetRequest(const Caller& caller, const std::string& id);
+  // Newest first; of the caller alone where they may not read others'.
+  absl::StatusOr<Page<Request>> ListRequests(const Caller& caller, const Where& where,
+                                             bool include_ended, const std::string& page);
+  // Ends what is left of it: UserRequested.
+  absl::StatusOr<Request> EndRequest(const Caller& caller, const std::string& id,
+                                     const std::string& reason);
+  // Adds to the end, within the policy's maximum from start to end.
+  absl::StatusOr<Request> ExtendRequest(const Caller& caller, const std::string& id,
+                                        absl::Duration by);
+  // To another source, for a caller whose address changed.
+  absl::StatusOr<Request> MoveRequest(const Caller& caller, const std::string& id,
+                                      const Sources& sources);
+  // Never one's own.
+  absl::StatusOr<Request> ApproveRequest(const Caller& caller, const std::string& id);
+  absl::StatusOr<Request> DenyRequest(const Caller& caller, const std::string& id,
+                                      const std::string& reason);
+
+  absl::StatusOr<Page<VmView>> ListVms(const Caller& caller, const Where& where,
+                                       const std::string& page);
+  absl::StatusOr<VmView> GetVm(const Caller& caller, const VmId& id);
+  // Forgets the VM: its certificate is not accepted any more.
+  absl::Status RemoveVm(const Caller& caller, const VmId& id);
+
+  absl::StatusOr<NewJoinToken> CreateJoinToken(const Caller& caller, const Scope& scope,
+                                               const std::string& location, int uses,
+                                               absl::Duration lifetime);
+  absl::StatusOr<std::vector<JoinToken>> ListJoinTokens(const Caller& caller);
+  absl::Status RevokeJoinToken(const Caller& caller, const std::string& id);
+
+  absl::StatusOr<std::vector<RoleAssignment>> ListRoles(const Caller& caller);
+  absl::Status AssignRole(const Caller& caller, const RoleAssignment& assignment);
+  absl::Status RemoveRole(const Caller& caller, const RoleAssignment& assignment);
+
+  // In order, at most `limit` after `query.after`.
+  absl::StatusOr<std::vector<AuditRow>> ReadAudit(const Caller& caller, const AuditQuery& query,
+                                                  size_t limit);
+  // DATA_LOSS naming the first row that is changed, missing or out of order.
+  absl::Status VerifyAudit(const Caller& caller);
+
+  // What became due: requests that reached their end, approvals that nobody
+  // gave. Called by a timer; gives the time of the next.
+  absl::StatusOr<absl::Time> EndWhatIsDue();
+
+ private:
+  Database& database_;
+  const Clock& clock_;
+  const std::function<void(const std::vector<std::string>&)> changed_;
+};
+
+}  // namespace postern::controller
+
+#endif  // POSTERN_CONTROLLER_SERVICE_ACCESS_SERVICE_H_

@@ -1,0 +1,114 @@
+// What agents ask of the controller, and tell it. Nothing here knows gRPC.
+
+#ifndef POSTERN_CONTROLLER_SERVICE_FLEET_SERVICE_H_
+#define POSTERN_CONTROLLER_SERVICE_FLEET_SERVICE_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "controller/domain/request.h"
+#include "controller/domain/resource_id.h"
+#include "controller/store/database.h"
+
+namespace postern::controller {
+
+// A grant that a VM should hold now.
+struct WantedGrant {
+  std::string id;
+  uint16_t port = 0;
+  RuleProtocol protocol = RuleProtocol::kAny;
+  Sources sources;
+  absl::Time end;
+  std::string requestor;
+  std::string justification;
+  PolicyOnExpiry on_expiry = PolicyOnExpiry::kUnset;
+};
+
+// A grant that an agent may still hold and should not.
+struct Withdrawn {
+  std::string id;
+  std::string reason;
+  bool keep_sessions = false;
+};
+
+struct Wanted {
+  int64_t revision = 0;
+  std::vector<WantedGrant> grants;
+  std::vector<Withdrawn> withdrawn;
+};
+
+struct AgentFacts {
+  std::string version;
+  std::string hostname;
+  bool enforces = false;
+  std::vector<uint16_t> guarded_ports;
+  absl::Duration max_duration;
+  // The agent's clock minus the controller's.
+  absl::Duration clock_skew;
+};
+
+enum class ReportedState : uint8_t { kActive, kExpired, kRevoked, kSuperseded, kNotMade };
+
+// What an agent says of one grant.
+struct ReportedGrant {
+  std::string id;
+  ReportedState state = ReportedState::kNotMade;
+  std::string reason;
+  std::optional<absl::Time> start;
+  std::optional<absl::Time> end;
+  uint64_t packets = 0;
+  uint64_t bytes = 0;
+  std::optional<absl::Time> first_used;
+  std::optional<absl::Time> last_used;
+  std::optional<uint16_t> mapped_port;
+};
+
+struct Report {
+  // The revision whose changes are all done or refused.
+  int64_t revision = 0;
+  std::vector<ReportedGrant> grants;
+};
+
+// Called from any thread. Errors:
+//   UNAUTHENTICATED    the join token is not good
+//   PERMISSION_DENIED  the VM is not known any more
+//   UNAVAILABLE        the store cannot be reached
+class FleetService {
+ public:
+  // `database` and `clock` are borrowed.
+  FleetService(Database& database, const Clock& clock);
+
+  // The VM that `join_token` lets in: uses it up by one, and records the VM.
+  // `name` is the VM's, where the token is not for one alone. `address` is for
+  // the audit.
+  absl::StatusOr<VmId> Enroll(absl::string_view join_token, absl::string_view name,
+                              const std::string& address);
+  // Records that the VM holds a certificate of this serial number until `expires`.
+  absl::Status RecordCertificate(const VmId& vm, const std::string& serial, absl::Time expires);
+
+  // A stream began or ended. `stream` is new for each; a late end of an earlier
+  // one changes nothing.
+  absl::Status Attached(const VmId& vm, const std::string& stream, const AgentFacts& facts);
+  absl::Status Detached(const VmId& vm, const std::string& stream);
+
+  absl::StatusOr<Wanted> WantedOf(const VmId& vm);
+  // Takes what an agent reports about its own grants; what it says about
+  // another VM's is refused with INVALID_ARGUMENT and changes nothing.
+  absl::Status Take(const VmId& vm, const Report& report);
+
+ private:
+  Database& database_;
+  const Clock& clock_;
+};
+
+}  // namespace postern::controller
+
+#endif  // POSTERN_CONTROLLER_SERVICE_FLEET_SERVICE_H_
