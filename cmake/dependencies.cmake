@@ -10,6 +10,7 @@ pkg_check_modules(grpc REQUIRED IMPORTED_TARGET grpc++)
 pkg_check_modules(nftnl REQUIRED IMPORTED_TARGET libnftnl>=1.2)
 pkg_check_modules(mnl REQUIRED IMPORTED_TARGET libmnl)
 pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd>=252)
+pkg_check_modules(postgres REQUIRED IMPORTED_TARGET libpq>=15)
 pkg_check_modules(prometheus REQUIRED IMPORTED_TARGET prometheus-cpp-pull)
 pkg_check_modules(sqlite REQUIRED IMPORTED_TARGET sqlite3)
 

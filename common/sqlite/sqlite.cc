@@ -109,12 +109,22 @@ void SqliteStatement::Reset() {
   sqlite3_clear_bindings(statement_.get());
 }
 
+int SqliteStatement::columns() const { return sqlite3_column_count(statement_.get()); }
+
+bool SqliteStatement::IsNull(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+
+bool SqliteStatement::IsInt(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_INTEGER;
+}
+
 int64_t SqliteStatement::Int(int column) const {
   return sqlite3_column_int64(statement_.get(), column);
 }
 
 std::optional<int64_t> SqliteStatement::OptionalInt(int column) const {
-  if (sqlite3_column_type(statement_.get(), column) == SQLITE_NULL) return std::nullopt;
+  if (IsNull(column)) return std::nullopt;
   return Int(column);
 }
 
@@ -124,6 +134,8 @@ std::string SqliteStatement::Text(int column) const {
   const int size = sqlite3_column_bytes(statement_.get(), column);
   return std::string(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
 }
+
+int64_t SqliteDatabase::changes() const { return sqlite3_changes64(database_.get()); }
 
 void SqliteDatabase::Close::operator()(sqlite3* database) const { sqlite3_close(database); }
 

@@ -36,6 +36,9 @@ class SqliteStatement {
   void Reset();
 
   // The columns of the present row, from 0.
+  int columns() const;
+  bool IsNull(int column) const;
+  bool IsInt(int column) const;
   int64_t Int(int column) const;
   std::optional<int64_t> OptionalInt(int column) const;
   std::string Text(int column) const;
@@ -60,6 +63,8 @@ class SqliteDatabase {
 
   absl::Status Execute(const std::string& sql);
   absl::StatusOr<SqliteStatement> Prepare(absl::string_view sql);
+  // How many rows the latest INSERT, UPDATE or DELETE changed.
+  int64_t changes() const;
 
  private:
   struct Close {

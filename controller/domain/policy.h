@@ -25,7 +25,7 @@ enum class PolicyOnExpiry : uint8_t { kUnset, kKeep, kCut, kReset };
 // Sources as Azure's clients write them.
 struct Sources {
   // Empty: "*", any source of either family.
-  std::vector<Prefix> prefixes;
+  std::vector<Prefix> prefixes = {};
   // Whether they came as a list, to be answered as one.
   bool listed = false;
 
@@ -39,16 +39,16 @@ struct PortRule {
   uint16_t number = 0;
   RuleProtocol protocol = RuleProtocol::kAny;
   // The longest that a request may ask for: 5 minutes to a day.
-  absl::Duration max_duration;
-  Sources allowed_sources;
+  absl::Duration max_duration = {};
+  Sources allowed_sources = {};
   friend bool operator==(const PortRule&, const PortRule&) = default;
 };
 
 struct PolicyVm {
-  VmId id;
-  std::vector<PortRule> ports;
+  VmId id = {};
+  std::vector<PortRule> ports = {};
   // As given; only shown.
-  std::string public_ip_address;
+  std::string public_ip_address = {};
 };
 
 // What Postern adds to Azure's policies.
@@ -58,14 +58,14 @@ struct PolicyAdditions {
   // How many others have to approve a request, and the role that they need.
   // 0: nobody.
   int approvals = 0;
-  std::string approver_role;
+  std::string approver_role = {};
   friend bool operator==(const PolicyAdditions&, const PolicyAdditions&) = default;
 };
 
 struct Policy {
-  PolicyId id;
-  std::vector<PolicyVm> vms;
-  PolicyAdditions additions;
+  PolicyId id = {};
+  std::vector<PolicyVm> vms = {};
+  PolicyAdditions additions = {};
   // Another number for another content; what ETag tells.
   int64_t version = 0;
 };

@@ -20,20 +20,20 @@ namespace postern::controller {
 // One port as asked for; exactly one of `end` and `duration`.
 struct AskedPort {
   uint16_t number = 0;
-  std::optional<absl::Time> end;
-  std::optional<absl::Duration> duration;
+  std::optional<absl::Time> end = {};
+  std::optional<absl::Duration> duration = {};
   // Empty with `own_address`: the caller's own. `any` in it is "*".
-  std::optional<Sources> sources;
+  std::optional<Sources> sources = {};
 };
 
 struct AskedVm {
-  VmId id;
-  std::vector<AskedPort> ports;
+  VmId id = {};
+  std::vector<AskedPort> ports = {};
 };
 
 struct Asked {
-  std::vector<AskedVm> vms;
-  std::string justification;
+  std::vector<AskedVm> vms = {};
+  std::string justification = {};
 };
 
 // The life of one port of a request. The words are those of Azure where it has
@@ -58,34 +58,47 @@ enum class EndReason : uint8_t {
   kLapsed,
 };
 
+// What the VM's kernel counted for a grant.
+struct PortUsage {
+  int64_t packets = 0;
+  int64_t bytes = 0;
+  std::optional<absl::Time> first_used = {};
+  std::optional<absl::Time> last_used = {};
+};
+
 struct RequestedPort {
-  VmId vm;
+  VmId vm = {};
   uint16_t number = 0;
   RuleProtocol protocol = RuleProtocol::kAny;
-  Sources sources;
+  Sources sources = {};
   // Unset while the request waits for approval: its clock starts with that.
-  std::optional<absl::Time> end;
+  std::optional<absl::Time> end = {};
   // What was asked for.
-  absl::Duration duration;
+  absl::Duration duration = {};
   PortStatus status = PortStatus::kInitiating;
   EndReason reason = EndReason::kNone;
-  std::string detail;
+  std::string detail = {};
   // The grant at the agent.
-  std::string grant_id;
-  std::optional<uint16_t> mapped_port;
+  std::string grant_id = {};
+  std::optional<uint16_t> mapped_port = {};
   PolicyOnExpiry on_expiry = PolicyOnExpiry::kUnset;
+  // When the agent had it in the kernel, and when it was over.
+  std::optional<absl::Time> applied = {};
+  std::optional<absl::Time> closed = {};
+  PortUsage usage = {};
 };
 
 struct Request {
-  std::string id;
-  PolicyId policy;
-  std::string requestor;
-  std::string justification;
-  absl::Time start;
-  std::vector<RequestedPort> ports;
-  // Who has approved it so far, and how many must.
-  std::vector<std::string> approved_by;
+  std::string id = {};
+  PolicyId policy = {};
+  std::string requestor = {};
+  std::string justification = {};
+  absl::Time start = {};
+  std::vector<RequestedPort> ports = {};
+  // Who has approved it so far, how many must, and the role that they need.
+  std::vector<std::string> approved_by = {};
   int approvals_needed = 0;
+  std::string approver_role = {};
 };
 
 inline constexpr size_t kMaxJustificationBytes = 4096;
@@ -101,12 +114,13 @@ inline constexpr absl::Duration kApprovalWait = absl::Hours(24);
 absl::StatusOr<Request> DecideRequest(const Policy& policy, const Asked& asked,
                                       const std::optional<Address>& own_address, absl::Time now);
 
+// What a person gives as the reason of a change: bounded UTF-8.
+absl::Status CheckReason(const std::string& reason);
+
 // "Initiating", "Initiated", "Revoked", "Pending".
 absl::string_view StatusName(PortStatus status);
 // "UserRequested", "Expired", ...; "" for kNone.
 absl::string_view ReasonName(EndReason reason);
-absl::StatusOr<PortStatus> ParseStatusName(absl::string_view name);
-absl::StatusOr<EndReason> ParseReasonName(absl::string_view name);
 
 }  // namespace postern::controller
 

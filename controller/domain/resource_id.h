@@ -16,9 +16,9 @@ namespace postern::controller {
 // /subscriptions/GUID/resourceGroups/GROUP/providers/Microsoft.Compute/virtualMachines/NAME
 struct VmId {
   // A GUID in lower case.
-  std::string subscription;
-  std::string resource_group;
-  std::string name;
+  std::string subscription = {};
+  std::string resource_group = {};
+  std::string name = {};
 
   static absl::StatusOr<VmId> Parse(absl::string_view text);
   std::string ToString() const;
@@ -29,10 +29,10 @@ struct VmId {
 // A policy: .../resourceGroups/GROUP/providers/Microsoft.Security/locations/
 // LOCATION/jitNetworkAccessPolicies/NAME
 struct PolicyId {
-  std::string subscription;
-  std::string resource_group;
-  std::string location;
-  std::string name;
+  std::string subscription = {};
+  std::string resource_group = {};
+  std::string location = {};
+  std::string name = {};
 
   std::string ToString() const;
   std::string Key() const;
@@ -41,9 +41,9 @@ struct PolicyId {
 // What a role is assigned on. Empty fields are wider: a scope without a resource
 // group is a whole subscription, one without a name a whole group.
 struct Scope {
-  std::string subscription;
-  std::string resource_group;
-  std::string vm;
+  std::string subscription = {};
+  std::string resource_group = {};
+  std::string vm = {};
 
   // "/subscriptions/GUID", "/subscriptions/GUID/resourceGroups/GROUP", or a
   // VM's id.

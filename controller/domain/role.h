@@ -40,9 +40,9 @@ enum class Action : uint8_t {
 
 struct RoleAssignment {
   // Who, as identity/ names them: "user:ana", "sub@issuer".
-  std::string principal;
+  std::string principal = {};
   BuiltInRole role = BuiltInRole::kReader;
-  Scope scope;
+  Scope scope = {};
 };
 
 // "Owner", "Security Admin", "JIT Requester", "Security Reader", "Reader".

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,102 +26,69 @@
 #include "controller/domain/request.h"
 #include "controller/domain/resource_id.h"
 #include "controller/domain/role.h"
+#include "controller/service/audit_detail.h"
 #include "controller/service/caller.h"
+#include "controller/store/audit.h"
 #include "controller/store/database.h"
+#include "controller/store/policies.h"
+#include "controller/store/principals.h"
+#include "controller/store/requests.h"
+#include "controller/store/vms.h"
 
 namespace postern::controller {
 
 // A policy and its requests of the last seven days, newest first.
 struct PolicyView {
-  Policy policy;
-  std::vector<Request> requests;
-};
-
-// Which policies or VMs: the empty fields match everything.
-struct Where {
-  std::string subscription;
-  std::string resource_group;
-  std::string location;
+  Policy policy = {};
+  std::vector<Request> requests = {};
 };
 
 template <typename T>
 struct Page {
-  std::vector<T> items;
+  std::vector<T> items = {};
   // What to pass for the next page; empty on the last.
-  std::string next;
+  std::string next = {};
 };
 
 // PUT of a policy: what a client that knows nothing of Postern's additions
 // leaves out stays as it is.
 struct PolicyChange {
-  PolicyId id;
-  std::vector<PolicyVm> vms;
-  std::optional<PolicyAdditions> additions;
+  PolicyId id = {};
+  std::vector<PolicyVm> vms = {};
+  std::optional<PolicyAdditions> additions = {};
   // If-Match: the version that the caller has seen. If-None-Match: * is 0.
-  std::optional<int64_t> if_version;
+  std::optional<int64_t> if_version = {};
 };
 
 enum class VmGroup : uint8_t { kConfigured, kNotConfigured, kUnsupported };
 
 // One VM as the portal lists it.
 struct VmView {
-  VmId id;
-  std::string location;
+  VmId id = {};
+  std::string location = {};
   VmGroup group = VmGroup::kNotConfigured;
   // Why it is not supported: it never attached, or its agent only observes.
-  std::string reason;
+  std::string reason = {};
   bool attached = false;
-  std::optional<absl::Time> last_seen;
-  std::string agent_version;
+  std::optional<absl::Time> last_seen = {};
+  std::string agent_version = {};
   int requests_of_seven_days = 0;
-  std::optional<absl::Time> last_access;
-  std::string last_user;
+  std::optional<absl::Time> last_access = {};
+  std::string last_user = {};
   // How far the agent's clock is ahead of the controller's.
-  absl::Duration clock_skew;
-};
-
-struct JoinToken {
-  std::string id;
-  // Where VMs may join; a token for one VM names it.
-  Scope scope;
-  std::string location;
-  int uses_left = 1;
-  absl::Time expires;
-  std::string created_by;
-  bool revoked = false;
+  absl::Duration clock_skew = {};
 };
 
 // A join token as it is made: its secret is told this once.
 struct NewJoinToken {
-  JoinToken token;
-  std::string secret;
+  JoinToken token = {};
+  std::string secret = {};
 };
 
-struct AuditRow {
-  int64_t number = 0;
-  absl::Time time;
-  // As Azure's Activity Log: "Microsoft.Security/.../initiate/action".
-  std::string operation;
-  // "Succeeded", "Failed", "Denied".
-  std::string status;
-  std::string caller;
-  std::string target;
-  std::string correlation_id;
-  // What happened, as one JSON object.
-  std::string detail;
-  // SHA-256 in hexadecimal: of the row before, and of this one with that.
-  std::string previous_hash;
-  std::string hash;
-};
-
-struct AuditQuery {
-  std::optional<absl::Time> since;
-  std::optional<absl::Time> until;
-  std::string caller;
-  std::string operation;
-  // A prefix of the target's key.
-  std::string target;
-  int64_t after = 0;
+// An access token as it is made.
+struct NewAccessToken {
+  AccessToken token = {};
+  std::string secret = {};
 };
 
 // Called from any thread.
@@ -179,6 +147,16 @@ class AccessService {
   absl::Status AssignRole(const Caller& caller, const RoleAssignment& assignment);
   absl::Status RemoveRole(const Caller& caller, const RoleAssignment& assignment);
 
+  // Bearer tokens for small set-ups. `principal` gets its name as it is written.
+  absl::StatusOr<NewAccessToken> CreateAccessToken(const Caller& caller,
+                                                   const std::string& principal,
+                                                   absl::Duration lifetime);
+  absl::StatusOr<std::vector<AccessToken>> ListAccessTokens(const Caller& caller);
+  absl::Status RevokeAccessToken(const Caller& caller, const std::string& id);
+  // In a store without any role: makes `principal` owner of everything, with a
+  // token for ten years. Empty where there are roles.
+  absl::StatusOr<std::optional<NewAccessToken>> MakeFirstOwner(const std::string& principal);
+
   // In order, at most `limit` after `query.after`.
   absl::StatusOr<std::vector<AuditRow>> ReadAudit(const Caller& caller, const AuditQuery& query,
                                                   size_t limit);
@@ -190,6 +168,45 @@ class AccessService {
   absl::StatusOr<absl::Time> EndWhatIsDue();
 
  private:
+  // The changes of one call.
+  struct Change {
+    SqlTransaction& transaction;
+    absl::Time now;
+    // For the audit: what happened.
+    AuditDetail detail = {};
+    // Nothing was done: no row for the audit.
+    bool nothing_done = false;
+    // The keys of VMs whose wanted state is another now.
+    std::set<std::string> vms = {};
+  };
+  using ChangeBody = std::function<absl::Status(Change&)>;
+
+  // Runs `body` and writes the audit's row, in one transaction; or, where it
+  // fails, a row that says so.
+  absl::Status Decide(const Caller& caller, absl::string_view operation, const std::string& target,
+                      const ChangeBody& body);
+  // The same for what changes nothing: only a refusal is written down.
+  absl::Status Look(const Caller& caller, absl::string_view operation, const std::string& target,
+                    const Database::Body& body);
+  void RecordFailure(const Caller& caller, absl::string_view operation, const std::string& target,
+                     const absl::Status& status);
+
+  // Ends `port`, if it is not over, and has its VM told.
+  static absl::Status Close(Change& change, RequestedPort& port, EndReason reason,
+                            const std::string& detail);
+  // Gives `request` its clock and its place before older ones of its requestor.
+  static absl::Status Begin(Change& change, Request& request, bool is_new);
+  static absl::Status CloseWhatPolicyLost(Change& change, const Policy& policy);
+  absl::StatusOr<PolicyView> ViewOf(SqlTransaction& transaction, Policy policy) const;
+  absl::StatusOr<VmView> ViewOf(SqlTransaction& transaction, const VmRow& vm) const;
+  absl::Status EndPort(const PortRow& due);
+  absl::Status EndLapsed(const std::string& id);
+  absl::StatusOr<Request> ChangeRequest(const Caller& caller, absl::string_view operation,
+                                        const std::string& id,
+                                        const std::function<absl::Status(Change&, Request&)>& body);
+  absl::StatusOr<NewAccessToken> PutToken(Change& change, const std::string& principal,
+                                          absl::Duration lifetime, const std::string& created_by);
+
   Database& database_;
   const Clock& clock_;
   const std::function<void(const std::vector<std::string>&)> changed_;

@@ -13,14 +13,14 @@ namespace postern::controller {
 // An authenticated caller and the call.
 struct Caller {
   // "user:ana" (a static token's), "sub@issuer" (OIDC), "cert:URI".
-  std::string principal;
+  std::string principal = {};
   // Where the connection comes from.
-  std::optional<Address> address;
+  std::optional<Address> address = {};
   // One id for all that this call leads to; x-ms-correlation-request-id where
   // the client gave one, otherwise made by the server.
-  std::string correlation_id;
+  std::string correlation_id = {};
   // x-ms-client-request-id: repeats of an initiate have the same. May be empty.
-  std::string client_request_id;
+  std::string client_request_id = {};
 };
 
 }  // namespace postern::controller

@@ -22,59 +22,59 @@ namespace postern::controller {
 
 // A grant that a VM should hold now.
 struct WantedGrant {
-  std::string id;
+  std::string id = {};
   uint16_t port = 0;
   RuleProtocol protocol = RuleProtocol::kAny;
-  Sources sources;
-  absl::Time end;
-  std::string requestor;
-  std::string justification;
+  Sources sources = {};
+  absl::Time end = {};
+  std::string requestor = {};
+  std::string justification = {};
   PolicyOnExpiry on_expiry = PolicyOnExpiry::kUnset;
 };
 
 // A grant that an agent may still hold and should not.
 struct Withdrawn {
-  std::string id;
-  std::string reason;
+  std::string id = {};
+  std::string reason = {};
   bool keep_sessions = false;
 };
 
 struct Wanted {
   int64_t revision = 0;
-  std::vector<WantedGrant> grants;
-  std::vector<Withdrawn> withdrawn;
+  std::vector<WantedGrant> grants = {};
+  std::vector<Withdrawn> withdrawn = {};
 };
 
 struct AgentFacts {
-  std::string version;
-  std::string hostname;
+  std::string version = {};
+  std::string hostname = {};
   bool enforces = false;
-  std::vector<uint16_t> guarded_ports;
-  absl::Duration max_duration;
+  std::vector<uint16_t> guarded_ports = {};
+  absl::Duration max_duration = {};
   // The agent's clock minus the controller's.
-  absl::Duration clock_skew;
+  absl::Duration clock_skew = {};
 };
 
 enum class ReportedState : uint8_t { kActive, kExpired, kRevoked, kSuperseded, kNotMade };
 
 // What an agent says of one grant.
 struct ReportedGrant {
-  std::string id;
+  std::string id = {};
   ReportedState state = ReportedState::kNotMade;
-  std::string reason;
-  std::optional<absl::Time> start;
-  std::optional<absl::Time> end;
+  std::string reason = {};
+  std::optional<absl::Time> start = {};
+  std::optional<absl::Time> end = {};
   uint64_t packets = 0;
   uint64_t bytes = 0;
-  std::optional<absl::Time> first_used;
-  std::optional<absl::Time> last_used;
-  std::optional<uint16_t> mapped_port;
+  std::optional<absl::Time> first_used = {};
+  std::optional<absl::Time> last_used = {};
+  std::optional<uint16_t> mapped_port = {};
 };
 
 struct Report {
   // The revision whose changes are all done or refused.
   int64_t revision = 0;
-  std::vector<ReportedGrant> grants;
+  std::vector<ReportedGrant> grants = {};
 };
 
 // Called from any thread. Errors:

@@ -38,7 +38,7 @@ class SqlRow {
   }
 
  private:
-  std::vector<SqlValue> values_;
+  std::vector<SqlValue> values_ = {};
 };
 
 // Lives within one call of Database::Read or Write, on one thread.

@@ -21,10 +21,10 @@ export CCACHE_BASEDIR=$TOP
 readonly BUILD_PACKAGES=(
   cmake ninja-build g++ ccache pkg-config
   libabsl-dev libbenchmark-dev libcli11-dev libgmock-dev libgrpc++-dev libgtest-dev libmnl-dev
-  libnftnl-dev libprotobuf-dev libsqlite3-dev libssl-dev libsystemd-dev libyaml-cpp-dev
+  libnftnl-dev libpq-dev libprotobuf-dev libsqlite3-dev libssl-dev libsystemd-dev libyaml-cpp-dev
   nlohmann-json3-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc
-  conntrack gcc iproute2 nftables python3 spin util-linux)
+  conntrack gcc iproute2 nftables postgresql-15 python3 spin util-linux)
 # Of these, those whose archives the programs in the .rpms have inside.
 # shellcheck disable=SC2034
 readonly LINKED_PACKAGES=(

@@ -1,0 +1,90 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "controller/domain/error.h"
+#include "controller/service/access_service.h"
+#include "controller/service/authorization.h"
+
+namespace postern::controller {
+namespace {
+
+bool Waits(const Request& request) {
+  return std::any_of(request.ports.begin(), request.ports.end(),
+                     [](const RequestedPort& port) { return port.status == PortStatus::kPending; });
+}
+
+absl::Status CheckWaits(const Request& request) {
+  if (Waits(request)) return absl::OkStatus();
+  return CodedError(absl::StatusCode::kFailedPrecondition, "NotPending",
+                    absl::StrCat("the request ", request.id, " does not wait for approval"));
+}
+
+absl::Status NotAnApprover(const Caller& caller, absl::string_view why) {
+  return CodedError(absl::StatusCode::kPermissionDenied, "AuthorizationFailed",
+                    absl::StrCat("'", caller.principal, "' cannot answer this request: ", why));
+}
+
+// The role that the policy names, on every VM of the request; and never oneself.
+absl::Status RequireApprover(SqlTransaction& transaction, const Caller& caller,
+                             const Request& request) {
+  POSTERN_ASSIGN_OR_RETURN(const BuiltInRole role, ParseRole(request.approver_role));
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<RoleAssignment> roles,
+                           RolesOf(transaction, caller.principal));
+  for (const RequestedPort& port : request.ports) {
+    const bool may = std::any_of(roles.begin(), roles.end(), [&](const RoleAssignment& one) {
+      return one.role == role && one.scope.Contains(Scope::Of(port.vm));
+    });
+    if (!may) {
+      return NotAnApprover(
+          caller, absl::StrCat("the policy wants a ", RoleName(role), " on ", port.vm.ToString()));
+    }
+  }
+  if (request.requestor == caller.principal) return NotAnApprover(caller, "it is their own");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Request> AccessService::ApproveRequest(const Caller& caller, const std::string& id) {
+  return ChangeRequest(
+      caller, "Postern/requests/approve/action", id,
+      [&](Change& change, Request& request) -> absl::Status {
+        POSTERN_RETURN_IF_ERROR(RequireApprover(change.transaction, caller, request));
+        std::vector<std::string>& approved = request.approved_by;
+        if (std::find(approved.begin(), approved.end(), caller.principal) != approved.end()) {
+          change.nothing_done = true;
+          return absl::OkStatus();
+        }
+        POSTERN_RETURN_IF_ERROR(CheckWaits(request));
+        approved.push_back(caller.principal);
+        const bool enough = approved.size() >= static_cast<size_t>(request.approvals_needed);
+        POSTERN_RETURN_IF_ERROR(
+            UpdateApprovals(change.transaction, request,
+                            enough ? std::nullopt : std::optional(request.start + kApprovalWait)));
+        change.detail["approvals"] =
+            absl::StrCat(approved.size(), " of ", request.approvals_needed);
+        if (!enough) return absl::OkStatus();
+        return Begin(change, request, /*is_new=*/false);
+      });
+}
+
+absl::StatusOr<Request> AccessService::DenyRequest(const Caller& caller, const std::string& id,
+                                                   const std::string& reason) {
+  return ChangeRequest(
+      caller, "Postern/requests/deny/action", id,
+      [&](Change& change, Request& request) -> absl::Status {
+        POSTERN_RETURN_IF_ERROR(RequireApprover(change.transaction, caller, request));
+        POSTERN_RETURN_IF_ERROR(CheckWaits(request));
+        POSTERN_RETURN_IF_ERROR(CheckReason(reason));
+        change.detail["reason"] = reason;
+        for (RequestedPort& port : request.ports) {
+          POSTERN_RETURN_IF_ERROR(Close(change, port, EndReason::kDenied, reason));
+        }
+        return UpdateApprovals(change.transaction, request, std::nullopt);
+      });
+}
+
+}  // namespace postern::controller

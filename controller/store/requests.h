@@ -1,0 +1,101 @@
+// The tables of requests and of their ports. A port of a request is one grant.
+
+#ifndef POSTERN_CONTROLLER_STORE_REQUESTS_H_
+#define POSTERN_CONTROLLER_STORE_REQUESTS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "controller/domain/request.h"
+#include "controller/store/database.h"
+#include "controller/store/policies.h"
+
+namespace postern::controller {
+
+// One port, with what its request says.
+struct PortRow {
+  std::string request_id = {};
+  std::string requestor = {};
+  std::string justification = {};
+  RequestedPort port = {};
+  // The VM's revision with which it was withdrawn; 0 while it was not.
+  int64_t withdrawn_revision = 0;
+  // The agent has told its end.
+  bool end_told = false;
+};
+
+// `lapses`: when the request is over if nobody approves it.
+absl::Status InsertRequest(SqlTransaction& transaction, const Request& request,
+                           const std::string& client_request_id,
+                           const std::optional<absl::Time>& lapses);
+// What can change of a request itself: its approvals and `lapses`.
+absl::Status UpdateApprovals(SqlTransaction& transaction, const Request& request,
+                             const std::optional<absl::Time>& lapses);
+// Writes what can change of a port, with the revision of its withdrawal, if any.
+absl::Status UpdatePort(SqlTransaction& transaction, const RequestedPort& port,
+                        int64_t withdrawn_revision);
+// The same for all of a row.
+absl::Status UpdatePortRow(SqlTransaction& transaction, const PortRow& row);
+
+absl::StatusOr<std::optional<Request>> FindRequest(SqlTransaction& transaction,
+                                                   const std::string& id);
+// The request that this caller made with this x-ms-client-request-id.
+absl::StatusOr<std::optional<Request>> FindRequestByCall(SqlTransaction& transaction,
+                                                         const std::string& requestor,
+                                                         const std::string& client_request_id);
+// Newest first, not older than `since`.
+absl::StatusOr<std::vector<Request>> RequestsOfPolicy(SqlTransaction& transaction,
+                                                      const std::string& policy_key,
+                                                      absl::Time since, size_t limit);
+
+struct RequestFilter {
+  Where where = {};
+  // Only this requestor's; empty: everybody's.
+  std::string requestor = {};
+  // Only those with a port that is not over.
+  bool live_only = false;
+  // Those before this one in the order of the list; empty: from the start.
+  absl::Time before_start = absl::InfiniteFuture();
+  std::string before_id = {};
+};
+// Newest first.
+absl::StatusOr<std::vector<Request>> ListRequests(SqlTransaction& transaction,
+                                                  const RequestFilter& filter, size_t limit);
+
+// Ports that are not over.
+absl::StatusOr<std::vector<PortRow>> LivePortsOfVm(SqlTransaction& transaction,
+                                                   const std::string& vm_key);
+absl::StatusOr<std::vector<PortRow>> LivePortsOfPolicy(SqlTransaction& transaction,
+                                                       const std::string& policy_key);
+// Ports withdrawn from a VM after `revision`.
+absl::StatusOr<std::vector<PortRow>> WithdrawnPorts(SqlTransaction& transaction,
+                                                    const std::string& vm_key, int64_t revision);
+absl::StatusOr<std::optional<PortRow>> FindPort(SqlTransaction& transaction,
+                                                const std::string& grant_id);
+
+// Ports whose end has come, and requests that nobody approved in time.
+absl::StatusOr<std::vector<PortRow>> DuePorts(SqlTransaction& transaction, absl::Time now,
+                                              size_t limit);
+absl::StatusOr<std::vector<std::string>> LapsedRequests(SqlTransaction& transaction, absl::Time now,
+                                                        size_t limit);
+// When the next of either is due; empty when none is.
+absl::StatusOr<std::optional<absl::Time>> NextDue(SqlTransaction& transaction);
+
+// What the portal shows of a VM.
+struct VmHistory {
+  int64_t requests = 0;
+  std::optional<absl::Time> last_access = {};
+  std::string last_user = {};
+};
+absl::StatusOr<VmHistory> HistoryOfVm(SqlTransaction& transaction, const std::string& vm_key,
+                                      absl::Time since);
+
+}  // namespace postern::controller
+
+#endif  // POSTERN_CONTROLLER_STORE_REQUESTS_H_
