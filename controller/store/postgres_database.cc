@@ -51,10 +51,10 @@ absl::string_view Trimmed(const char* message) {
 // For an SQLSTATE (https://www.postgresql.org/docs/15/errcodes-appendix.html).
 absl::Status ErrorOf(absl::string_view state, absl::string_view message) {
   const std::string text = absl::StrCat("PostgreSQL: ", message, " (SQLSTATE ", state, ")");
-  if (state == "40001" || state == "40P01") return absl::AbortedError(text);
   if (state == "53100") return absl::ResourceExhaustedError(text);
-  // Connection, resources, operator's intervention, a standby that is read-only.
-  for (const char* kind : {"08", "53", "57", "25006"}) {
+  // Connection, rolled back for another's sake, resources, operator's intervention,
+  // a standby that is read-only.
+  for (const char* kind : {"08", "40", "53", "57", "25006"}) {
     if (absl::StartsWith(state, kind)) return absl::UnavailableError(text);
   }
   return absl::InternalError(text);
@@ -84,6 +84,10 @@ class Connection final : public SqlTransaction {
 
   bool usable() const { return PQstatus(connection_.get()) == CONNECTION_OK; }
 
+  // Whether the latest transaction was rolled back for another's sake
+  // (serialization_failure, deadlock_detected) and may be tried again.
+  bool conflicted() const { return conflicted_; }
+
   absl::Status Problem() const {
     return absl::UnavailableError(
         absl::StrCat("PostgreSQL cannot be reached: ", Trimmed(PQerrorMessage(connection_.get()))));
@@ -112,6 +116,7 @@ class Connection final : public SqlTransaction {
   }
 
   absl::Status Transact(absl::string_view begin, bool locks, const Database::Body& body) {
+    conflicted_ = false;
     POSTERN_RETURN_IF_ERROR(Run(begin, {}).status());
     absl::Status status = locks ? Run(kWriteLock, {}).status() : absl::OkStatus();
     if (status.ok()) status = body(*this);
@@ -152,10 +157,12 @@ class Connection final : public SqlTransaction {
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) return result;
     const char* state = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
     if (state == nullptr) return Problem();
+    conflicted_ = conflicted_ || absl::StartsWith(state, "40");
     return ErrorOf(state, Trimmed(PQresultErrorMessage(result.get())));
   }
 
   std::unique_ptr<PGconn, Finish> connection_;
+  bool conflicted_ = false;
 };
 
 class PostgresServer final : public Database {
@@ -177,10 +184,11 @@ class PostgresServer final : public Database {
       std::unique_ptr<Connection> connection = Take();
       status =
           connection->usable() ? connection->Transact(begin, locks, body) : connection->Problem();
+      const bool again = !status.ok() && connection->conflicted();
       Give(std::move(connection));
-      if (!absl::IsAborted(status)) return status;
+      if (!again) break;
     }
-    return absl::UnavailableError(status.message());
+    return status;
   }
 
   // A connection of one's own; waits while all are taken.

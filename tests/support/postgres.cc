@@ -1,0 +1,132 @@
+#include "tests/support/postgres.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <libpq-fe.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "common/status.h"
+
+namespace postern {
+namespace {
+
+constexpr char kPrograms[] = "/usr/lib/postgresql/15/bin/";
+constexpr int kMostWaits = 600;
+constexpr absl::Duration kWait = absl::Milliseconds(50);
+
+const passwd* ServerUser() { return geteuid() == 0 ? getpwnam("postgres") : nullptr; }
+
+// Starts `command` as the server's user, in a process group of its own, with
+// what it says in `log`.
+pid_t Spawn(const std::vector<std::string>& command, const std::string& log) {
+  std::vector<char*> arguments;
+  for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  const passwd* user = ServerUser();
+  const pid_t pid = fork();
+  if (pid != 0) return pid;
+  setpgid(0, 0);
+  if (user != nullptr &&
+      (setgroups(0, nullptr) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)) {
+    _exit(127);
+  }
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  dup2(out, STDOUT_FILENO);
+  dup2(out, STDERR_FILENO);
+  execv(arguments[0], arguments.data());
+  _exit(127);
+}
+
+std::string ContentOf(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+struct Finish {
+  void operator()(PGconn* connection) const { PQfinish(connection); }
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PostgresServer>> PostgresServer::Start() {
+  std::string directory = "/tmp/postern-postgres-XXXXXX";
+  if (mkdtemp(directory.data()) == nullptr) return ErrnoStatus(errno, "making a directory");
+  std::unique_ptr<PostgresServer> server(new PostgresServer(directory));
+  const passwd* user = ServerUser();
+  if (user != nullptr && chown(directory.c_str(), user->pw_uid, user->pw_gid) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("giving ", directory, " to postgres"));
+  }
+  const std::string log = absl::StrCat(directory, "/initdb.log");
+  const pid_t initdb =
+      Spawn({absl::StrCat(kPrograms, "initdb"), "-D", absl::StrCat(directory, "/data"), "-U",
+             "postern", "-A", "trust", "-N", "-E", "UTF8", "--locale=C.UTF-8"},
+            log);
+  int status = 0;
+  if (waitpid(initdb, &status, 0) != initdb || status != 0) {
+    return absl::InternalError(
+        absl::StrCat("initdb (of Debian's postgresql-15): ", status, ": ", ContentOf(log)));
+  }
+  POSTERN_RETURN_IF_ERROR(server->Run());
+  return server;
+}
+
+PostgresServer::~PostgresServer() {
+  Kill();
+  std::error_code ignored;
+  std::filesystem::remove_all(directory_, ignored);
+}
+
+absl::Status PostgresServer::Run() {
+  const std::string log = absl::StrCat(directory_, "/server.log");
+  // Tests are about transactions, not about the disk under them.
+  pid_ = Spawn({absl::StrCat(kPrograms, "postgres"), "-D", absl::StrCat(directory_, "/data"), "-k",
+                directory_, "-c", "listen_addresses=", "-c", "fsync=off", "-c",
+                "shared_buffers=16MB", "-c", "max_connections=40"},
+               log);
+  for (int wait = 0; wait < kMostWaits; ++wait) {
+    if (PQping(Conninfo("postgres").c_str()) == PQPING_OK) return absl::OkStatus();
+    absl::SleepFor(kWait);
+  }
+  return absl::DeadlineExceededError(absl::StrCat("PostgreSQL: ", ContentOf(log)));
+}
+
+void PostgresServer::Kill() {
+  if (pid_ <= 0) return;
+  kill(-pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+  pid_ = -1;
+}
+
+std::string PostgresServer::Conninfo(const std::string& database) const {
+  return absl::StrCat("host=", directory_, " user=postern dbname=", database);
+}
+
+absl::StatusOr<std::string> PostgresServer::NewDatabase() {
+  const std::string name = absl::StrCat("test", ++databases_);
+  const std::unique_ptr<PGconn, Finish> connection(PQconnectdb(Conninfo("postgres").c_str()));
+  PGresult* result = PQexec(connection.get(), absl::StrCat("CREATE DATABASE ", name).c_str());
+  const bool made = PQresultStatus(result) == PGRES_COMMAND_OK;
+  PQclear(result);
+  if (!made) return absl::InternalError(PQerrorMessage(connection.get()));
+  return Conninfo(name);
+}
+
+}  // namespace postern

@@ -1,0 +1,44 @@
+// A PostgreSQL server of a test's own, on a socket in a directory of its own.
+
+#ifndef POSTERN_TESTS_SUPPORT_POSTGRES_H_
+#define POSTERN_TESTS_SUPPORT_POSTGRES_H_
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace postern {
+
+// Debian's postgresql-15, run as the user postgres where the test is root, which
+// the server refuses to be. Killed and removed with the object.
+class PostgresServer {
+ public:
+  // Makes an empty cluster and starts it.
+  static absl::StatusOr<std::unique_ptr<PostgresServer>> Start();
+  PostgresServer(const PostgresServer&) = delete;
+  PostgresServer& operator=(const PostgresServer&) = delete;
+  ~PostgresServer();
+
+  // For libpq, of a database that is new and empty at each call.
+  absl::StatusOr<std::string> NewDatabase();
+
+  // SIGKILL to the server and its children; Run starts it again.
+  void Kill();
+  absl::Status Run();
+
+ private:
+  explicit PostgresServer(std::string directory) : directory_(std::move(directory)) {}
+  std::string Conninfo(const std::string& database) const;
+
+  const std::string directory_;
+  pid_t pid_ = -1;
+  int databases_ = 0;
+};
+
+}  // namespace postern
+
+#endif  // POSTERN_TESTS_SUPPORT_POSTGRES_H_

@@ -1,0 +1,325 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "controller/domain/error.h"
+#include "tests/unit/controller/service/fixture.h"
+
+namespace postern::controller {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+TEST_P(ServiceTest, ARequestIsWantedOfItsVmAndInitiatedOnceTheAgentHasIt) {
+  TakeChanged();
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  EXPECT_THAT(TakeChanged(), ElementsAre(Vm("web-1").Key()));
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiating);
+  const Wanted wanted = WantedOf("web-1");
+  ASSERT_THAT(wanted.grants, SizeIs(1));
+  EXPECT_EQ(wanted.grants[0].id, request.ports[0].grant_id);
+  EXPECT_EQ(wanted.grants[0].end, clock_.Read().wall + absl::Hours(1));
+  EXPECT_THAT(WantedOf("web-2").grants, IsEmpty());
+
+  Apply("web-1");
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiated);
+  EXPECT_THAT(Audit("Postern/grants/apply"), SizeIs(1));
+}
+
+TEST_P(ServiceTest, ARefusalByTheAgentIsTheReason) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  ASSERT_EQ(fleet_->Take(Vm("web-1"), {.revision = 1,
+                                       .grants = {{.id = request.ports[0].grant_id,
+                                                   .reason = "longer than max_duration"}}}),
+            absl::OkStatus());
+  const RequestedPort port = Get(request.id).ports[0];
+  EXPECT_EQ(port.status, PortStatus::kRevoked);
+  EXPECT_EQ(port.reason, EndReason::kRefusedByAgent);
+  EXPECT_EQ(port.detail, "longer than max_duration");
+  EXPECT_THAT(WantedOf("web-1").grants, IsEmpty());
+}
+
+TEST_P(ServiceTest, ANewerRequestForThePortReplacesTheOlder) {
+  const Request older = Initiate("ana", 22, absl::Hours(1));
+  const Request other_port = Initiate("ana", 3389, absl::Hours(1));
+  const Request of_another = Initiate("ben", 22, absl::Hours(1));
+  Apply("web-1");
+  const Request newer = Initiate("ana", 22, absl::Hours(2));
+
+  EXPECT_EQ(Get(older.id).ports[0].reason, EndReason::kNewerRequestInitiated);
+  EXPECT_EQ(Get(other_port.id).ports[0].status, PortStatus::kInitiated);
+  EXPECT_EQ(Get(of_another.id).ports[0].status, PortStatus::kInitiated);
+  // One revision has both, so that the agent can open before it closes.
+  const Wanted wanted = WantedOf("web-1");
+  EXPECT_THAT(wanted.grants, SizeIs(3));
+  ASSERT_THAT(wanted.withdrawn, SizeIs(1));
+  EXPECT_EQ(wanted.withdrawn[0].id, older.ports[0].grant_id);
+  EXPECT_TRUE(wanted.withdrawn[0].keep_sessions);
+
+  Apply("web-1");
+  EXPECT_THAT(WantedOf("web-1").withdrawn, IsEmpty());
+}
+
+TEST_P(ServiceTest, ARepeatOfTheSameCallMakesOneRequest) {
+  const Asked asked = Ask(22, absl::Hours(1));
+  const absl::StatusOr<Request> first =
+      access_->Initiate(By("ana", "call-1"), WebPolicyId(), asked);
+  clock_.Advance(absl::Seconds(5));
+  const absl::StatusOr<Request> again =
+      access_->Initiate(By("ana", "call-1"), WebPolicyId(), asked);
+  const absl::StatusOr<Request> of_another =
+      access_->Initiate(By("ben", "call-1"), WebPolicyId(), asked);
+  ASSERT_TRUE(first.ok() && again.ok() && of_another.ok());
+  EXPECT_EQ(first->id, again->id);
+  EXPECT_NE(first->id, of_another->id);
+  EXPECT_THAT(Audit(std::string(ActionName(Action::kInitiate))), SizeIs(2));
+}
+
+TEST_P(ServiceTest, ARequestIsAllOrNothing) {
+  Asked asked = Ask(22, absl::Hours(1));
+  asked.vms.push_back({.id = Vm("web-2"), .ports = {{.number = 3389, .duration = absl::Hours(1)}}});
+  EXPECT_FALSE(access_->Initiate(By("ana"), WebPolicyId(), asked).ok());
+  EXPECT_THAT(WantedOf("web-1").grants, IsEmpty());
+  const std::vector<AuditRow> rows = Audit(std::string(ActionName(Action::kInitiate)));
+  ASSERT_THAT(rows, SizeIs(1));
+  EXPECT_EQ(rows[0].status, "Failed");
+  EXPECT_THAT(rows[0].detail, HasSubstr("3389"));
+}
+
+TEST_P(ServiceTest, EndsWhenItsTimeHasCome) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  EXPECT_EQ(*access_->EndWhatIsDue(), clock_.Read().wall + absl::Hours(1));
+  clock_.Advance(absl::Hours(1));
+  EXPECT_THAT(WantedOf("web-1").grants, IsEmpty());
+  EXPECT_EQ(*access_->EndWhatIsDue(), absl::InfiniteFuture());
+  EXPECT_EQ(Get(request.id).ports[0].reason, EndReason::kExpired);
+  // What the agent tells of it comes later, and is kept.
+  const absl::Time used = clock_.Read().wall - absl::Minutes(50);
+  const Report report = {.revision = 1,
+                         .grants = {{.id = request.ports[0].grant_id,
+                                     .state = ReportedState::kExpired,
+                                     .packets = 7,
+                                     .bytes = 4200,
+                                     .first_used = used,
+                                     .last_used = used}}};
+  ASSERT_EQ(fleet_->Take(Vm("web-1"), report), absl::OkStatus());
+  ASSERT_EQ(fleet_->Take(Vm("web-1"), report), absl::OkStatus());
+  EXPECT_EQ(Get(request.id).ports[0].usage.bytes, 4200);
+  const std::vector<AuditRow> ends = Audit("Postern/grants/end");
+  ASSERT_THAT(ends, SizeIs(1));
+  EXPECT_THAT(ends[0].detail, HasSubstr("\"packets\":\"7\""));
+}
+
+TEST_P(ServiceTest, WhatNoAgentTookInTimeWasNeverApplied) {
+  const Request request = Initiate("ana", 22, absl::Minutes(10));
+  clock_.Advance(absl::Minutes(10));
+  ASSERT_TRUE(access_->EndWhatIsDue().ok());
+  EXPECT_EQ(Get(request.id).ports[0].reason, EndReason::kNeverApplied);
+}
+
+TEST_P(ServiceTest, TheRequestorAndAnAdminEndARequestAndNobodyElse) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  EXPECT_EQ(access_->EndRequest(By("ben"), request.id, "").status().code(),
+            absl::StatusCode::kPermissionDenied);
+  const absl::StatusOr<Request> ended = access_->EndRequest(By("ana"), request.id, "done");
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_EQ(ended->ports[0].reason, EndReason::kUserRequested);
+  const Wanted wanted = WantedOf("web-1");
+  EXPECT_THAT(wanted.grants, IsEmpty());
+  ASSERT_THAT(wanted.withdrawn, SizeIs(1));
+  EXPECT_FALSE(wanted.withdrawn[0].keep_sessions);
+
+  const Request another = Initiate("ana", 22, absl::Hours(1));
+  EXPECT_TRUE(access_->EndRequest(By("owner"), another.id, "").ok());
+}
+
+TEST_P(ServiceTest, AnExtensionStaysWithinThePolicy) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  const absl::StatusOr<Request> longer =
+      access_->ExtendRequest(By("ana"), request.id, absl::Hours(2));
+  ASSERT_TRUE(longer.ok()) << longer.status();
+  EXPECT_EQ(*longer->ports[0].end, clock_.Read().wall + absl::Hours(3));
+  EXPECT_EQ(WantedOf("web-1").grants[0].end, clock_.Read().wall + absl::Hours(3));
+  EXPECT_EQ(access_->ExtendRequest(By("ana"), request.id, absl::Seconds(1)).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(access_->ExtendRequest(By("ana"), request.id, -absl::Hours(1)).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(access_->ExtendRequest(By("ben"), request.id, absl::Seconds(1)).status().code(),
+            absl::StatusCode::kPermissionDenied);
+}
+
+TEST_P(ServiceTest, AMoveStaysWithinThePolicyAndKeepsTheGrant) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  const Sources inside = {.prefixes = {*Prefix::Parse("203.0.113.9")}};
+  ASSERT_TRUE(access_->MoveRequest(By("ana"), request.id, inside).ok());
+  const Wanted wanted = WantedOf("web-1");
+  EXPECT_EQ(wanted.grants[0].id, request.ports[0].grant_id);
+  EXPECT_EQ(wanted.grants[0].sources.prefixes[0].ToString(), "203.0.113.9/32");
+  const Sources outside = {.prefixes = {*Prefix::Parse("198.51.100.9")}};
+  EXPECT_EQ(access_->MoveRequest(By("ana"), request.id, outside).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(access_->MoveRequest(By("ana"), request.id, Sources{}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_P(ServiceTest, WhatThePolicyLosesEnds) {
+  const Request ssh = Initiate("ana", 22, absl::Hours(1));
+  const Request rdp = Initiate("ana", 3389, absl::Hours(1));
+  Apply("web-1");
+  PolicyChange change = WebPolicy();
+  change.vms[0].ports.pop_back();
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), change).ok());
+  EXPECT_EQ(Get(rdp.id).ports[0].reason, EndReason::kPolicyDeleted);
+  EXPECT_EQ(Get(ssh.id).ports[0].status, PortStatus::kInitiated);
+
+  const absl::StatusOr<bool> deleted = access_->DeletePolicy(By("owner"), WebPolicyId(), {});
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  EXPECT_TRUE(*deleted);
+  EXPECT_EQ(Get(ssh.id).ports[0].reason, EndReason::kPolicyDeleted);
+  EXPECT_FALSE(*access_->DeletePolicy(By("owner"), WebPolicyId(), {}));
+}
+
+TEST_P(ServiceTest, APolicyShowsTheRequestsOfSevenDays) {
+  Initiate("ana", 22, absl::Hours(1));
+  clock_.Advance(absl::Hours(24 * 6));
+  Initiate("ben", 22, absl::Hours(1));
+  absl::StatusOr<PolicyView> view = access_->GetPolicy(By("ana"), WebPolicyId());
+  ASSERT_TRUE(view.ok()) << view.status();
+  ASSERT_THAT(view->requests, SizeIs(2));
+  EXPECT_EQ(view->requests[0].requestor, "ben");
+  clock_.Advance(absl::Hours(24 * 2));
+  view = access_->GetPolicy(By("ana"), WebPolicyId());
+  EXPECT_THAT(view->requests, SizeIs(1));
+}
+
+TEST_P(ServiceTest, AChangeOfAnotherVersionIsRefused) {
+  PolicyChange change = WebPolicy();
+  change.if_version = 7;
+  EXPECT_EQ(AzureCodeOf(access_->PutPolicy(By("owner"), change).status()), "PreconditionFailed");
+  change.if_version = 1;
+  const absl::StatusOr<PolicyView> changed = access_->PutPolicy(By("owner"), change);
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  EXPECT_EQ(changed->policy.version, 2);
+  change.if_version = 0;
+  EXPECT_FALSE(access_->PutPolicy(By("owner"), change).ok());
+}
+
+TEST_P(ServiceTest, AdditionsStayWhereAClientDoesNotKnowThem) {
+  PolicyChange change = WebPolicy();
+  change.additions = {.on_expiry = PolicyOnExpiry::kReset, .justification_required = true};
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), change).ok());
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), WebPolicy()).ok());
+  EXPECT_EQ(access_->GetPolicy(By("owner"), WebPolicyId())->policy.additions, *change.additions);
+}
+
+TEST_P(ServiceTest, APolicyNamesOnlyVmsThatHaveJoined) {
+  PolicyChange change = WebPolicy();
+  change.vms[0].id = Vm("web-9");
+  const absl::Status status = access_->PutPolicy(By("owner"), change).status();
+  EXPECT_EQ(AzureCodeOf(status), "ResourceNotFound");
+  EXPECT_THAT(std::string(status.message()), HasSubstr("join-token"));
+}
+
+TEST_P(ServiceTest, ARoleOnOneVmShowsThatVmAlone) {
+  Assign("cleo", BuiltInRole::kJitRequester, Vm("web-2").ToString());
+  Initiate("ana", 22, absl::Hours(1));
+  const absl::StatusOr<PolicyView> view = access_->GetPolicy(By("cleo"), WebPolicyId());
+  ASSERT_TRUE(view.ok()) << view.status();
+  ASSERT_THAT(view->policy.vms, SizeIs(1));
+  EXPECT_EQ(view->policy.vms[0].id.name, "web-2");
+  EXPECT_THAT(view->requests, IsEmpty());
+  EXPECT_TRUE(access_->Initiate(By("cleo"), WebPolicyId(), Ask(22, absl::Hours(1), "web-2")).ok());
+  EXPECT_EQ(access_->Initiate(By("cleo"), WebPolicyId(), Ask(22, absl::Hours(1))).status().code(),
+            absl::StatusCode::kPermissionDenied);
+}
+
+TEST_P(ServiceTest, VmsStandInTheirGroups) {
+  Join("web-3");
+  ASSERT_EQ(fleet_->Attached(Vm("web-3"), "stream", {.enforces = false}), absl::OkStatus());
+  Join("web-4");
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  const absl::StatusOr<Page<VmView>> page = access_->ListVms(By("ana"), {}, "");
+  ASSERT_TRUE(page.ok()) << page.status();
+  ASSERT_THAT(page->items, SizeIs(4));
+  EXPECT_EQ(page->items[0].group, VmGroup::kConfigured);
+  EXPECT_EQ(page->items[0].requests_of_seven_days, 1);
+  EXPECT_EQ(page->items[0].last_user, "ana");
+  EXPECT_EQ(page->items[2].group, VmGroup::kUnsupported);
+  EXPECT_THAT(page->items[2].reason, HasSubstr("observes"));
+  EXPECT_EQ(page->items[3].group, VmGroup::kNotConfigured);
+  EXPECT_THAT(access_->ListVms(By("eve"), {}, "")->items, IsEmpty());
+}
+
+// Each call by who may not, one at a time; every refusal is written down.
+TEST_P(ServiceTest, NobodyWithoutARoleGetsAnything) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  const Caller eve = By("eve");
+  const std::vector<std::function<absl::Status()>> calls = {
+      [&] { return access_->PutPolicy(eve, WebPolicy()).status(); },
+      [&] { return access_->GetPolicy(eve, WebPolicyId()).status(); },
+      [&] { return access_->DeletePolicy(eve, WebPolicyId(), {}).status(); },
+      [&] { return access_->Initiate(eve, WebPolicyId(), Ask(22, absl::Hours(1))).status(); },
+      [&] { return access_->GetRequest(eve, request.id).status(); },
+      [&] { return access_->EndRequest(eve, request.id, "").status(); },
+      [&] { return access_->ExtendRequest(eve, request.id, absl::Hours(1)).status(); },
+      [&] { return access_->MoveRequest(eve, request.id, Sources{}).status(); },
+      [&] { return access_->GetVm(eve, Vm("web-1")).status(); },
+      [&] { return access_->RemoveVm(eve, Vm("web-1")); },
+      [&] {
+        return access_->CreateJoinToken(eve, Scope::Of(Vm("web-1")), "west", 1, absl::Hours(1))
+            .status();
+      },
+      [&] { return access_->AssignRole(eve, {.principal = "eve", .role = BuiltInRole::kOwner}); },
+      [&] { return access_->CreateAccessToken(eve, "owner", absl::Hours(1)).status(); },
+      [&] { return access_->ListAccessTokens(eve).status(); },
+      [&] { return access_->ReadAudit(eve, {}, 10).status(); },
+      [&] { return access_->VerifyAudit(eve); },
+  };
+  for (size_t i = 0; i < calls.size(); ++i) {
+    const size_t before = Audit().size();
+    EXPECT_EQ(calls[i]().code(), absl::StatusCode::kPermissionDenied) << i;
+    const std::vector<AuditRow> rows = Audit();
+    ASSERT_EQ(rows.size(), before + 1) << i;
+    EXPECT_EQ(rows.back().status, "Denied") << i;
+    EXPECT_EQ(rows.back().caller, "eve") << i;
+  }
+  EXPECT_THAT(access_->ListPolicies(eve, {}, "")->items, IsEmpty());
+  EXPECT_THAT(access_->ListRequests(eve, {}, true, "")->items, IsEmpty());
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiating);
+}
+
+TEST_P(ServiceTest, RequestsAreListedNewestFirstInPages) {
+  std::set<std::string> made;
+  for (int i = 0; i < 105; ++i) {
+    made.insert(Initiate("ana", 22, absl::Hours(1)).id);
+    if (i % 3 == 0) clock_.Advance(absl::Seconds(1));
+  }
+  std::set<std::string> listed;
+  std::string page;
+  int pages = 0;
+  do {
+    const absl::StatusOr<Page<Request>> answer = access_->ListRequests(By("ana"), {}, true, page);
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    for (const Request& request : answer->items) EXPECT_TRUE(listed.insert(request.id).second);
+    page = answer->next;
+    ++pages;
+  } while (!page.empty());
+  EXPECT_EQ(listed, made);
+  EXPECT_EQ(pages, 2);
+  EXPECT_THAT(access_->ListRequests(By("ana"), {}, false, "")->items, SizeIs(1));
+  EXPECT_FALSE(access_->ListRequests(By("ana"), {}, false, "x").ok());
+}
+
+}  // namespace
+}  // namespace postern::controller

@@ -1,0 +1,115 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "controller/domain/error.h"
+#include "tests/unit/controller/service/fixture.h"
+
+namespace postern::controller {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class ApprovalTest : public ServiceTest {
+ protected:
+  void SetUp() override {
+    ServiceTest::SetUp();
+    PolicyChange change = WebPolicy();
+    change.additions = {.approvals = 2, .approver_role = "Security Admin"};
+    ASSERT_TRUE(access_->PutPolicy(By("owner"), change).ok());
+    for (const char* who : {"ana", "amy", "abe"}) {
+      Assign(who, BuiltInRole::kSecurityAdmin, Vm("web-1").ToString());
+    }
+  }
+};
+
+TEST_P(ApprovalTest, TheClockStartsWithTheLastApproval) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  EXPECT_EQ(request.ports[0].status, PortStatus::kPending);
+  EXPECT_THAT(WantedOf("web-1").grants, IsEmpty());
+  ASSERT_TRUE(access_->ApproveRequest(By("amy"), request.id).ok());
+  EXPECT_THAT(WantedOf("web-1").grants, IsEmpty());
+  clock_.Advance(absl::Hours(5));
+  TakeChanged();
+  const absl::StatusOr<Request> approved = access_->ApproveRequest(By("abe"), request.id);
+  ASSERT_TRUE(approved.ok()) << approved.status();
+  EXPECT_EQ(approved->ports[0].status, PortStatus::kInitiating);
+  EXPECT_EQ(*approved->ports[0].end, clock_.Read().wall + absl::Hours(1));
+  EXPECT_THAT(WantedOf("web-1").grants, SizeIs(1));
+  EXPECT_THAT(TakeChanged(), SizeIs(1));
+}
+
+TEST_P(ApprovalTest, NobodyApprovesTheirOwnNorTwice) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  const absl::Status own = access_->ApproveRequest(By("ana"), request.id).status();
+  EXPECT_EQ(own.code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(std::string(own.message()), HasSubstr("own"));
+  ASSERT_TRUE(access_->ApproveRequest(By("amy"), request.id).ok());
+  ASSERT_TRUE(access_->ApproveRequest(By("amy"), request.id).ok());
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kPending);
+}
+
+TEST_P(ApprovalTest, OnlyTheRoleThatThePolicyNamesApproves) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  EXPECT_EQ(access_->ApproveRequest(By("ben"), request.id).status().code(),
+            absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(access_->ApproveRequest(By("owner"), request.id).status().code(),
+            absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(access_->DenyRequest(By("ben"), request.id, "").status().code(),
+            absl::StatusCode::kPermissionDenied);
+}
+
+TEST_P(ApprovalTest, ADeniedRequestIsOver) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  ASSERT_TRUE(access_->ApproveRequest(By("amy"), request.id).ok());
+  ASSERT_TRUE(access_->DenyRequest(By("abe"), request.id, "not today").ok());
+  EXPECT_EQ(Get(request.id).ports[0].reason, EndReason::kDenied);
+  EXPECT_EQ(access_->ApproveRequest(By("abe"), request.id).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(WantedOf("web-1").grants, IsEmpty());
+}
+
+TEST_P(ApprovalTest, ARequestThatNobodyAnswersLapses) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  EXPECT_EQ(*access_->EndWhatIsDue(), clock_.Read().wall + kApprovalWait);
+  clock_.Advance(kApprovalWait);
+  EXPECT_EQ(*access_->EndWhatIsDue(), absl::InfiniteFuture());
+  EXPECT_EQ(Get(request.id).ports[0].reason, EndReason::kLapsed);
+  EXPECT_FALSE(access_->ApproveRequest(By("amy"), request.id).ok());
+}
+
+TEST_P(ApprovalTest, WhatIsApprovedIsNotChanged) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  EXPECT_EQ(AzureCodeOf(access_->ExtendRequest(By("ana"), request.id, absl::Hours(1)).status()),
+            "ApprovalRequired");
+  ASSERT_TRUE(access_->ApproveRequest(By("amy"), request.id).ok());
+  ASSERT_TRUE(access_->ApproveRequest(By("abe"), request.id).ok());
+  EXPECT_FALSE(access_->ExtendRequest(By("ana"), request.id, absl::Hours(1)).ok());
+  EXPECT_FALSE(
+      access_->MoveRequest(By("ana"), request.id, {.prefixes = {*Prefix::Parse("203.0.113.9")}})
+          .ok());
+}
+
+TEST_P(ApprovalTest, AWaitingRequestReplacesNothingUntilItIsApproved) {
+  PolicyChange without = WebPolicy();
+  without.additions = PolicyAdditions{};
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), without).ok());
+  const Request live = Initiate("ana", 22, absl::Hours(3));
+  PolicyChange with = WebPolicy();
+  with.additions = {.approvals = 1, .approver_role = "Security Admin"};
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), with).ok());
+  const Request waiting = Initiate("ana", 22, absl::Hours(1));
+  EXPECT_NE(Get(live.id).ports[0].status, PortStatus::kRevoked);
+  ASSERT_TRUE(access_->ApproveRequest(By("amy"), waiting.id).ok());
+  EXPECT_EQ(Get(live.id).ports[0].reason, EndReason::kNewerRequestInitiated);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, ApprovalTest,
+                         testing::Values(StoreKind::kSqlite, StoreKind::kPostgres),
+                         [](const auto& test) { return StoreName(test.param); });
+
+}  // namespace
+}  // namespace postern::controller

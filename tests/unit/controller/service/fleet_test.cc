@@ -1,0 +1,110 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/unit/controller/service/fixture.h"
+
+namespace postern::controller {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+std::string SecretFor(AccessService& access, const Caller& caller, const Scope& scope, int uses) {
+  const absl::StatusOr<NewJoinToken> made =
+      access.CreateJoinToken(caller, scope, "west", uses, absl::Hours(1));
+  EXPECT_TRUE(made.ok()) << made.status();
+  return made.ok() ? made->secret : "";
+}
+
+TEST_P(ServiceTest, AJoinTokenIsUsedUp) {
+  const Scope group = {.subscription = Vm("").subscription, .resource_group = "web"};
+  const std::string secret = SecretFor(*access_, By("owner"), group, 2);
+  EXPECT_EQ(fleet_->Enroll(secret, "db-1", "192.0.2.1")->name, "db-1");
+  EXPECT_EQ(fleet_->Enroll(secret, "db-2", "192.0.2.1")->name, "db-2");
+  EXPECT_EQ(fleet_->Enroll(secret, "db-3", "192.0.2.1").status().code(),
+            absl::StatusCode::kUnauthenticated);
+}
+
+TEST_P(ServiceTest, AJoinTokenOfAGroupTakesOverNoVmThatIsThere) {
+  const Scope group = {.subscription = Vm("").subscription, .resource_group = "web"};
+  const std::string secret = SecretFor(*access_, By("owner"), group, 5);
+  EXPECT_EQ(fleet_->Enroll(secret, "WEB-1", "192.0.2.1").status().code(),
+            absl::StatusCode::kUnauthenticated);
+  // One for the VM alone does: its disk was lost.
+  const std::string own = SecretFor(*access_, By("owner"), Scope::Of(Vm("web-1")), 1);
+  EXPECT_TRUE(fleet_->Enroll(own, "web-1", "192.0.2.1").ok());
+}
+
+TEST_P(ServiceTest, JoinTokensThatAreNotGoodLetNobodyIn) {
+  const std::string secret = SecretFor(*access_, By("owner"), Scope::Of(Vm("db-1")), 1);
+  EXPECT_FALSE(fleet_->Enroll(secret, "db-2", "192.0.2.1").ok());
+  EXPECT_FALSE(fleet_->Enroll("postern-join-x", "db-1", "192.0.2.1").ok());
+  EXPECT_FALSE(fleet_->Enroll("", "db-1", "192.0.2.1").ok());
+  EXPECT_EQ(fleet_->Enroll(std::string(513, 'x'), "db-1", "192.0.2.1").status().code(),
+            absl::StatusCode::kInvalidArgument);
+  const absl::StatusOr<std::vector<JoinToken>> tokens = access_->ListJoinTokens(By("owner"));
+  ASSERT_TRUE(tokens.ok());
+  for (const JoinToken& token : *tokens) {
+    if (token.scope.vm == "db-1") {
+      ASSERT_EQ(access_->RevokeJoinToken(By("owner"), token.id), absl::OkStatus());
+    }
+  }
+  EXPECT_FALSE(fleet_->Enroll(secret, "db-1", "192.0.2.1").ok());
+
+  const std::string late = SecretFor(*access_, By("owner"), Scope::Of(Vm("db-1")), 1);
+  clock_.Advance(absl::Hours(1));
+  EXPECT_FALSE(fleet_->Enroll(late, "db-1", "192.0.2.1").ok());
+}
+
+TEST_P(ServiceTest, AnAgentSpeaksForItsOwnVmAlone) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  const absl::Status status = fleet_->Take(
+      Vm("web-2"),
+      {.revision = 1,
+       .grants = {{.id = request.ports[0].grant_id, .state = ReportedState::kActive}}});
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiating);
+}
+
+TEST_P(ServiceTest, AVmThatWasRemovedIsNotKnown) {
+  Join("db-1");
+  ASSERT_EQ(access_->RemoveVm(By("owner"), Vm("db-1")), absl::OkStatus());
+  EXPECT_EQ(fleet_->WantedOf(Vm("db-1")).status().code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(fleet_->Attached(Vm("db-1"), "s", {}).code(), absl::StatusCode::kPermissionDenied);
+  const absl::Status in_policy = access_->RemoveVm(By("owner"), Vm("web-1"));
+  EXPECT_THAT(std::string(in_policy.message()), HasSubstr("in a policy"));
+}
+
+TEST_P(ServiceTest, ALateEndOfAnEarlierStreamChangesNothing) {
+  ASSERT_EQ(fleet_->Attached(Vm("web-1"), "second", {.enforces = true}), absl::OkStatus());
+  ASSERT_EQ(fleet_->Detached(Vm("web-1"), "first"), absl::OkStatus());
+  EXPECT_TRUE(access_->GetVm(By("owner"), Vm("web-1"))->attached);
+  ASSERT_EQ(fleet_->Detached(Vm("web-1"), "second"), absl::OkStatus());
+  EXPECT_FALSE(access_->GetVm(By("owner"), Vm("web-1"))->attached);
+}
+
+TEST_P(ServiceTest, AnAgentThatIsAheadOfWhatWasWantedIsNotBelieved) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  ASSERT_EQ(fleet_->Take(Vm("web-1"), {.revision = 1'000'000}), absl::OkStatus());
+  ASSERT_TRUE(access_->EndRequest(By("ana"), request.id, "").ok());
+  EXPECT_THAT(WantedOf("web-1").withdrawn, SizeIs(1));
+}
+
+TEST_P(ServiceTest, WhatWasRevokedOnTheVmItselfIsOver) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  ASSERT_EQ(fleet_->Take(Vm("web-1"), {.revision = 1,
+                                       .grants = {{.id = request.ports[0].grant_id,
+                                                   .state = ReportedState::kRevoked,
+                                                   .reason = "lockdown"}}}),
+            absl::OkStatus());
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kRevoked);
+  EXPECT_EQ(Get(request.id).ports[0].detail, "lockdown");
+  EXPECT_THAT(WantedOf("web-1").grants, IsEmpty());
+}
+
+}  // namespace
+}  // namespace postern::controller

@@ -1,0 +1,69 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "common/pki/digest.h"
+#include "tests/unit/controller/service/fixture.h"
+
+namespace postern::controller {
+namespace {
+
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+
+TEST_P(ServiceTest, OnlyTheFirstOwnerIsMadeByItself) {
+  const absl::StatusOr<std::optional<NewAccessToken>> again = access_->MakeFirstOwner("eve");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_FALSE(again->has_value());
+}
+
+TEST_P(ServiceTest, ASecretIsNotKept) {
+  const absl::StatusOr<NewAccessToken> made =
+      access_->CreateAccessToken(By("owner"), "ci", absl::Hours(24));
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(made->token.secret_hash, Sha256Hex(made->secret));
+  for (const AuditRow& row : Audit()) {
+    EXPECT_EQ(row.detail.find(made->secret), std::string::npos);
+    EXPECT_EQ(row.detail.find(made->token.secret_hash), std::string::npos);
+  }
+}
+
+TEST_P(ServiceTest, ARoleThatIsTakenAwayIsGoneAtOnce) {
+  const RoleAssignment role = {
+      .principal = "cleo", .role = BuiltInRole::kReader, .scope = Scope::Of(Vm("web-1"))};
+  ASSERT_EQ(access_->AssignRole(By("owner"), role), absl::OkStatus());
+  EXPECT_TRUE(access_->GetVm(By("cleo"), Vm("web-1")).ok());
+  EXPECT_THAT(*access_->ListRoles(By("cleo")), SizeIs(1));
+  ASSERT_EQ(access_->RemoveRole(By("owner"), role), absl::OkStatus());
+  EXPECT_FALSE(access_->GetVm(By("cleo"), Vm("web-1")).ok());
+  EXPECT_EQ(access_->RemoveRole(By("owner"), role).code(), absl::StatusCode::kNotFound);
+}
+
+TEST_P(ServiceTest, JoinTokensStayWithinTheirBounds) {
+  const Scope vm = Scope::Of(Vm("db-1"));
+  const Scope group = {.subscription = vm.subscription, .resource_group = "web"};
+  const Scope subscription = {.subscription = vm.subscription};
+  const Caller owner = By("owner");
+  EXPECT_FALSE(access_->CreateJoinToken(owner, subscription, "west", 1, absl::Hours(1)).ok());
+  EXPECT_FALSE(access_->CreateJoinToken(owner, group, "west", 0, absl::Hours(1)).ok());
+  EXPECT_FALSE(access_->CreateJoinToken(owner, vm, "west", 2, absl::Hours(1)).ok());
+  EXPECT_FALSE(access_->CreateJoinToken(owner, vm, "", 1, absl::Hours(1)).ok());
+  EXPECT_FALSE(access_->CreateJoinToken(owner, vm, "west", 1, absl::ZeroDuration()).ok());
+  EXPECT_FALSE(access_->CreateJoinToken(owner, vm, "west", 1, absl::Hours(24 * 366)).ok());
+}
+
+TEST_P(ServiceTest, TextThatIsMadeToBeSqlIsText) {
+  const std::string principal = "'; DELETE FROM roles; --";
+  ASSERT_EQ(access_->AssignRole(By("owner"), {.principal = principal,
+                                              .role = BuiltInRole::kReader,
+                                              .scope = Scope::Of(Vm("web-1"))}),
+            absl::OkStatus());
+  EXPECT_TRUE(access_->GetVm(By(principal), Vm("web-1")).ok());
+  EXPECT_THAT(*access_->ListRoles(By("owner")), Not(IsEmpty()));
+  EXPECT_FALSE(access_->GetVm(By("x' OR '1'='1"), Vm("web-1")).ok());
+}
+
+}  // namespace
+}  // namespace postern::controller

@@ -1,0 +1,184 @@
+#include "controller/store/database.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/status.h"
+#include "controller/store/postgres_database.h"
+#include "controller/store/schema.h"
+#include "tests/support/controller_stores.h"
+
+namespace postern::controller {
+namespace {
+
+using testing::HasSubstr;
+
+class DatabaseTest : public testing::TestWithParam<StoreKind> {
+ protected:
+  void SetUp() override {
+    absl::StatusOr<std::unique_ptr<TestStore>> store = TestStore::Make(GetParam());
+    ASSERT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+    ASSERT_EQ(Execute("CREATE TABLE numbers (name TEXT PRIMARY KEY, value BIGINT)"),
+              absl::OkStatus());
+  }
+
+  absl::Status Execute(const std::string& sql, const std::vector<SqlValue>& values = {}) {
+    return store_->database().Write([&](SqlTransaction& transaction) -> absl::Status {
+      return transaction.Execute(sql, values).status();
+    });
+  }
+
+  std::vector<SqlRow> Query(const std::string& sql, const std::vector<SqlValue>& values = {}) {
+    std::vector<SqlRow> rows;
+    const absl::Status status =
+        store_->database().Read([&](SqlTransaction& transaction) -> absl::Status {
+          POSTERN_ASSIGN_OR_RETURN(rows, transaction.Query(sql, values));
+          return absl::OkStatus();
+        });
+    EXPECT_EQ(status, absl::OkStatus());
+    return rows;
+  }
+
+  std::unique_ptr<TestStore> store_;
+};
+
+TEST_P(DatabaseTest, ValuesComeBackAsTheyWent) {
+  const std::string text = "'; DROP TABLE numbers; -- \xc3\xa4 $1 ?2 %";
+  ASSERT_EQ(Execute("INSERT INTO numbers VALUES ($2, $1)", {int64_t{-1} << 63, text}),
+            absl::OkStatus());
+  ASSERT_EQ(Execute("INSERT INTO numbers VALUES ($1, $2)", {std::string(), std::monostate()}),
+            absl::OkStatus());
+  const std::vector<SqlRow> rows = Query("SELECT name, value FROM numbers ORDER BY name");
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].Text(0), "");
+  EXPECT_FALSE(rows[0].IsNull(0));
+  EXPECT_TRUE(rows[0].IsNull(1));
+  EXPECT_EQ(rows[1].Text(0), text);
+  EXPECT_EQ(rows[1].Int(1), int64_t{-1} << 63);
+}
+
+TEST_P(DatabaseTest, AFailedBodyChangesNothing) {
+  const absl::Status status =
+      store_->database().Write([&](SqlTransaction& transaction) -> absl::Status {
+        POSTERN_RETURN_IF_ERROR(
+            transaction.Execute("INSERT INTO numbers VALUES ('a', 1)", {}).status());
+        return absl::FailedPreconditionError("no");
+      });
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(Query("SELECT * FROM numbers").empty());
+}
+
+TEST_P(DatabaseTest, AWrongStatementFailsTheWholeTransaction) {
+  const absl::Status status =
+      store_->database().Write([&](SqlTransaction& transaction) -> absl::Status {
+        POSTERN_RETURN_IF_ERROR(
+            transaction.Execute("INSERT INTO numbers VALUES ('a', 1)", {}).status());
+        return transaction.Execute("INSERT INTO numbers VALUES ('a', 2)", {}).status();
+      });
+  EXPECT_FALSE(status.ok());
+  EXPECT_TRUE(Query("SELECT * FROM numbers").empty());
+  EXPECT_EQ(Execute("INSERT INTO numbers VALUES ('a', 3)"), absl::OkStatus());
+}
+
+TEST_P(DatabaseTest, TellsHowManyRowsItChanged) {
+  ASSERT_EQ(Execute("INSERT INTO numbers VALUES ('a', 1), ('b', 1), ('c', 2)"), absl::OkStatus());
+  int64_t changed = 0;
+  ASSERT_EQ(store_->database().Write([&](SqlTransaction& transaction) -> absl::Status {
+    POSTERN_ASSIGN_OR_RETURN(
+        changed,
+        transaction.Execute("UPDATE numbers SET value = 3 WHERE value = $1", {int64_t{1}}));
+    return absl::OkStatus();
+  }),
+            absl::OkStatus());
+  EXPECT_EQ(changed, 2);
+}
+
+// Two controllers, four threads each: whoever reads, decides and writes is alone.
+TEST_P(DatabaseTest, WritersDoNotInterleave) {
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 50;
+  ASSERT_EQ(Execute("INSERT INTO numbers VALUES ('count', 0)"), absl::OkStatus());
+  const absl::StatusOr<std::unique_ptr<Database>> other = store_->OpenAgain();
+  ASSERT_TRUE(other.ok()) << other.status();
+  const auto count = [](Database& database) {
+    for (int round = 0; round < kRounds; ++round) {
+      const absl::Status status = database.Write([](SqlTransaction& transaction) -> absl::Status {
+        POSTERN_ASSIGN_OR_RETURN(const std::vector<SqlRow> rows,
+                                 transaction.Query("SELECT value FROM numbers", {}));
+        return transaction.Execute("UPDATE numbers SET value = $1", {rows[0].Int(0) + 1}).status();
+      });
+      EXPECT_EQ(status, absl::OkStatus());
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] { count(store_->database()); });
+    threads.emplace_back([&] { count(**other); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(Query("SELECT value FROM numbers")[0].Int(0), 2 * kThreads * kRounds);
+}
+
+TEST_P(DatabaseTest, MigratesOnceAndAgain) {
+  ASSERT_EQ(Migrate(store_->database()), absl::OkStatus());
+  ASSERT_EQ(Migrate(store_->database()), absl::OkStatus());
+  EXPECT_EQ(Query("SELECT version FROM schema_version")[0].Int(0), kSchemaVersion);
+}
+
+TEST_P(DatabaseTest, RefusesTheTablesOfANewerRelease) {
+  ASSERT_EQ(Migrate(store_->database()), absl::OkStatus());
+  ASSERT_EQ(Execute("UPDATE schema_version SET version = 1000"), absl::OkStatus());
+  const absl::Status status = Migrate(store_->database());
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("1000"));
+}
+
+TEST_P(DatabaseTest, TwoControllersMayMigrateAtOnce) {
+  const absl::StatusOr<std::unique_ptr<Database>> other = store_->OpenAgain();
+  ASSERT_TRUE(other.ok()) << other.status();
+  absl::Status first;
+  std::thread thread([&] { first = Migrate(store_->database()); });
+  const absl::Status second = Migrate(**other);
+  thread.join();
+  EXPECT_EQ(first, absl::OkStatus());
+  EXPECT_EQ(second, absl::OkStatus());
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, DatabaseTest,
+                         testing::Values(StoreKind::kSqlite, StoreKind::kPostgres),
+                         [](const auto& test) { return StoreName(test.param); });
+
+TEST(PostgresDatabaseTest, GoneAndBackAgain) {
+  absl::StatusOr<std::unique_ptr<PostgresServer>> server = PostgresServer::Start();
+  ASSERT_TRUE(server.ok()) << server.status();
+  const absl::StatusOr<std::string> conninfo = (*server)->NewDatabase();
+  ASSERT_TRUE(conninfo.ok()) << conninfo.status();
+  absl::StatusOr<std::unique_ptr<Database>> database = OpenPostgresDatabase(*conninfo);
+  ASSERT_TRUE(database.ok()) << database.status();
+  ASSERT_EQ(Migrate(**database), absl::OkStatus());
+  const auto count = [](SqlTransaction& transaction) -> absl::Status {
+    return transaction.Query("SELECT COUNT(*) FROM vms", {}).status();
+  };
+  (*server)->Kill();
+  for (int i = 0; i < 6; ++i) {
+    const absl::Status status = (*database)->Write(count);
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  }
+  ASSERT_EQ((*server)->Run(), absl::OkStatus());
+  EXPECT_EQ((*database)->Write(count), absl::OkStatus());
+}
+
+TEST(PostgresDatabaseTest, SaysThatTheServerCannotBeReached) {
+  const absl::Status status = OpenPostgresDatabase("host=/nowhere dbname=postern").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("/nowhere"));
+}
+
+}  // namespace
+}  // namespace postern::controller
