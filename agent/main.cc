@@ -8,7 +8,7 @@
 #include "agent/app/journal.h"
 #include "agent/app/remove_gate.h"
 #include "agent/config/config.h"
-#include "agent/systemd/log.h"
+#include "common/systemd/log.h"
 #include "common/text.h"
 #include "common/version.h"
 

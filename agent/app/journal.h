@@ -13,7 +13,7 @@
 #include "agent/firewall/ruleset.h"
 #include "agent/grants/audit.h"
 #include "agent/grants/grant.h"
-#include "agent/systemd/log.h"
+#include "common/systemd/log.h"
 
 namespace postern {
 

@@ -5,7 +5,7 @@
 #define POSTERN_AGENT_APP_JOURNAL_KINDS_H_
 
 #include "agent/grants/audit.h"
-#include "agent/systemd/log.h"
+#include "common/systemd/log.h"
 
 namespace postern {
 

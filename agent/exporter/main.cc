@@ -15,8 +15,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "agent/exporter/exporter.h"
-#include "agent/systemd/log.h"
-#include "agent/systemd/notify.h"
+#include "common/systemd/log.h"
+#include "common/systemd/notify.h"
 #include "common/version.h"
 
 namespace postern {

@@ -16,7 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent/rpc/calls.h"
 #include "agent/rpc/tls_credentials.h"
-#include "agent/systemd/log.h"
+#include "common/systemd/log.h"
 
 namespace postern {
 namespace {

@@ -1,6 +1,6 @@
 // What a line says to a program that reads it.
 
-#include "agent/systemd/log.h"
+#include "common/systemd/log.h"
 
 #include <gtest/gtest.h>
 

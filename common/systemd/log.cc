@@ -1,4 +1,4 @@
-#include "agent/systemd/log.h"
+#include "common/systemd/log.h"
 
 // The line belongs to whoever calls Log, not to this file.
 #define SD_JOURNAL_SUPPRESS_LOCATION

@@ -1,4 +1,4 @@
-#include "agent/app/event_loop.h"
+#include "common/systemd/event_loop.h"
 
 #include <sys/epoll.h>
 #include <systemd/sd-event.h>

@@ -1,7 +1,7 @@
 // What the service manager is told (sd_notify(3)). Without one, nothing happens.
 
-#ifndef POSTERN_AGENT_SYSTEMD_NOTIFY_H_
-#define POSTERN_AGENT_SYSTEMD_NOTIFY_H_
+#ifndef POSTERN_COMMON_SYSTEMD_NOTIFY_H_
+#define POSTERN_COMMON_SYSTEMD_NOTIFY_H_
 
 #include "absl/strings/string_view.h"
 
@@ -17,4 +17,4 @@ void NotifyStopping();
 
 }  // namespace postern
 
-#endif  // POSTERN_AGENT_SYSTEMD_NOTIFY_H_
+#endif  // POSTERN_COMMON_SYSTEMD_NOTIFY_H_

@@ -1,4 +1,4 @@
-#include "agent/systemd/notify.h"
+#include "common/systemd/notify.h"
 
 #include <systemd/sd-daemon.h>
 

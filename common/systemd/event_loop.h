@@ -1,7 +1,7 @@
 // The daemon's one loop, by sd-event.
 
-#ifndef POSTERN_AGENT_APP_EVENT_LOOP_H_
-#define POSTERN_AGENT_APP_EVENT_LOOP_H_
+#ifndef POSTERN_COMMON_SYSTEMD_EVENT_LOOP_H_
+#define POSTERN_COMMON_SYSTEMD_EVENT_LOOP_H_
 
 #include <functional>
 #include <memory>
@@ -60,4 +60,4 @@ class EventLoop {
 
 }  // namespace postern
 
-#endif  // POSTERN_AGENT_APP_EVENT_LOOP_H_
+#endif  // POSTERN_COMMON_SYSTEMD_EVENT_LOOP_H_

@@ -1,7 +1,7 @@
 // Lines for the journal, with its fields; as JSON; or for a terminal.
 
-#ifndef POSTERN_AGENT_SYSTEMD_LOG_H_
-#define POSTERN_AGENT_SYSTEMD_LOG_H_
+#ifndef POSTERN_COMMON_SYSTEMD_LOG_H_
+#define POSTERN_COMMON_SYSTEMD_LOG_H_
 
 #include <string>
 #include <utility>
@@ -42,4 +42,4 @@ std::string ToJson(const LogLine& line, absl::Time time);
 
 }  // namespace postern
 
-#endif  // POSTERN_AGENT_SYSTEMD_LOG_H_
+#endif  // POSTERN_COMMON_SYSTEMD_LOG_H_
