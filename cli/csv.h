@@ -5,15 +5,9 @@
 
 #include <string>
 
-#include "absl/strings/string_view.h"
 #include "postern/v1/agent.pb.h"
 
 namespace postern {
-
-// One field as RFC 4180 has it, quoted where it must be. Control characters are
-// escaped as Printable() does; a field that a spreadsheet would take for a
-// formula (it begins with = + - @ or a tab) gets an apostrophe before it.
-std::string CsvField(absl::string_view text);
 
 // Lines with their CRLF.
 std::string AuditCsvHeader();

@@ -1,0 +1,38 @@
+// Who calls: by a token or by a client's certificate.
+
+#ifndef POSTERN_CONTROLLER_IDENTITY_AUTHENTICATOR_H_
+#define POSTERN_CONTROLLER_IDENTITY_AUTHENTICATOR_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/clock.h"
+#include "controller/store/database.h"
+
+namespace postern::controller {
+
+// Called from any thread.
+class Authenticator {
+ public:
+  // `database` and `clock` are borrowed.
+  Authenticator(Database& database, const Clock& clock) : database_(database), clock_(clock) {}
+
+  // The principal of a call with this Authorization header ("" where there was
+  // none) and these URIs in its client's certificate: a token goes before a
+  // certificate. A static token's principal is the one it was made for, a
+  // certificate's is "cert:" and its first URI. UNAUTHENTICATED otherwise.
+  absl::StatusOr<std::string> Authenticate(absl::string_view authorization,
+                                           const std::vector<std::string>& certificate_uris);
+
+ private:
+  absl::StatusOr<std::string> PrincipalOfToken(absl::string_view token);
+
+  Database& database_;
+  const Clock& clock_;
+};
+
+}  // namespace postern::controller
+
+#endif  // POSTERN_CONTROLLER_IDENTITY_AUTHENTICATOR_H_

@@ -1,0 +1,159 @@
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "common/text.h"
+#include "controller/domain/error.h"
+#include "controller/rest/azure_json.h"
+#include "controller/rest/json_reading.h"
+#include "controller/rest/routes.h"
+
+namespace postern::controller {
+namespace {
+
+constexpr absl::string_view kVersion = "2020-01-01";
+
+absl::Status CheckVersion(const Call& call) {
+  const std::string version = call.target.Query("api-version");
+  if (version == kVersion) return absl::OkStatus();
+  if (version.empty()) {
+    return CodedError(absl::StatusCode::kInvalidArgument, "MissingApiVersionParameter",
+                      "The api-version query parameter (?api-version=) is required for all "
+                      "requests.");
+  }
+  return CodedError(absl::StatusCode::kInvalidArgument, "InvalidApiVersionParameter",
+                    absl::StrCat("The api-version '", Printable(version.substr(0, 64)),
+                                 "' is invalid. The supported version is '", kVersion, "'."));
+}
+
+// "VERSION" in quotes, as ETag tells it (RFC 9110, 8.8.3).
+std::string ETagOf(const Policy& policy) { return absl::StrCat("\"", policy.version, "\""); }
+
+HttpResponse PolicyResponse(const PolicyView& view) {
+  HttpResponse response = JsonResponse(200, PolicyJson(view));
+  response.headers.emplace_back("ETag", ETagOf(view.policy));
+  return response;
+}
+
+absl::StatusOr<std::optional<int64_t>> IfVersion(const HttpRequest& request) {
+  const std::string& match = request.Header("if-match");
+  const std::string& none_match = request.Header("if-none-match");
+  if (none_match == "*") return 0;
+  if (match.empty() || match == "*") return std::nullopt;
+  int64_t version = 0;
+  const bool quoted = match.size() > 2 && match.front() == '"' && match.back() == '"';
+  // One that is none of ours matches nothing.
+  if (!quoted || !absl::SimpleAtoi(match.substr(1, match.size() - 2), &version)) return -1;
+  return version;
+}
+
+absl::StatusOr<PolicyId> PolicyIdOf(const Call& call) {
+  PolicyId id{.resource_group = call.values[1], .location = call.values[2], .name = call.values[3]};
+  POSTERN_ASSIGN_OR_RETURN(id.subscription, ParseSubscription(call.values[0]));
+  return id;
+}
+
+absl::StatusOr<HttpResponse> ListWhere(AccessService& access, const ApiOptions& options,
+                                       const Call& call, Where where) {
+  POSTERN_RETURN_IF_ERROR(CheckVersion(call));
+  POSTERN_ASSIGN_OR_RETURN(where.subscription, ParseSubscription(where.subscription));
+  POSTERN_ASSIGN_OR_RETURN(
+      const Page<PolicyView> page,
+      access.ListPolicies(call.caller, where, call.target.Query("$skiptoken")));
+  Json body = {{"value", Json::array()}};
+  for (const PolicyView& view : page.items) body["value"].push_back(PolicyJson(view));
+  if (!page.next.empty()) {
+    const std::string path = call.request.target.substr(0, call.request.target.find('?'));
+    body["nextLink"] = absl::StrCat(options.public_url, path, "?api-version=", kVersion,
+                                    "&$skiptoken=", PercentEncoded(page.next));
+  }
+  return JsonResponse(200, body);
+}
+
+absl::StatusOr<HttpResponse> Get(AccessService& access, const ApiOptions&, const Call& call) {
+  POSTERN_RETURN_IF_ERROR(CheckVersion(call));
+  POSTERN_ASSIGN_OR_RETURN(const PolicyId id, PolicyIdOf(call));
+  POSTERN_ASSIGN_OR_RETURN(const PolicyView view, access.GetPolicy(call.caller, id));
+  return PolicyResponse(view);
+}
+
+absl::StatusOr<HttpResponse> Put(AccessService& access, const ApiOptions&, const Call& call) {
+  POSTERN_RETURN_IF_ERROR(CheckVersion(call));
+  POSTERN_ASSIGN_OR_RETURN(const PolicyId id, PolicyIdOf(call));
+  POSTERN_ASSIGN_OR_RETURN(const Json body, ReadBody(call.request));
+  POSTERN_ASSIGN_OR_RETURN(PolicyChange change, ReadPolicy(id, body));
+  POSTERN_ASSIGN_OR_RETURN(change.if_version, IfVersion(call.request));
+  POSTERN_ASSIGN_OR_RETURN(const PolicyView view, access.PutPolicy(call.caller, change));
+  return PolicyResponse(view);
+}
+
+absl::StatusOr<HttpResponse> Delete(AccessService& access, const ApiOptions&, const Call& call) {
+  POSTERN_RETURN_IF_ERROR(CheckVersion(call));
+  POSTERN_ASSIGN_OR_RETURN(const PolicyId id, PolicyIdOf(call));
+  POSTERN_ASSIGN_OR_RETURN(const std::optional<int64_t> if_version, IfVersion(call.request));
+  POSTERN_ASSIGN_OR_RETURN(const bool existed, access.DeletePolicy(call.caller, id, if_version));
+  return HttpResponse{.status = existed ? 200 : 204};
+}
+
+absl::StatusOr<HttpResponse> Initiate(AccessService& access, const ApiOptions&, const Call& call) {
+  POSTERN_RETURN_IF_ERROR(CheckVersion(call));
+  POSTERN_ASSIGN_OR_RETURN(const PolicyId id, PolicyIdOf(call));
+  POSTERN_ASSIGN_OR_RETURN(const Json body, ReadBody(call.request));
+  POSTERN_ASSIGN_OR_RETURN(const Asked asked, ReadAsked(body));
+  POSTERN_ASSIGN_OR_RETURN(const Request request, access.Initiate(call.caller, id, asked));
+  return JsonResponse(202, RequestJson(request));
+}
+
+}  // namespace
+
+const std::vector<Route>& AzureRoutes() {
+  static const auto& routes = *new std::vector<Route>([] {
+    const std::string subscription = "/subscriptions/{}";
+    const std::string group = "/subscriptions/{}/resourceGroups/{}";
+    const std::string provider = "/providers/Microsoft.Security";
+    const std::string region = absl::StrCat(provider, "/locations/{}");
+    const std::string policies = "/jitNetworkAccessPolicies";
+    const std::string policy = absl::StrCat(group, region, policies, "/{}");
+    const auto list = [](const std::string& pattern, auto where_of) {
+      return Route{"GET", pattern,
+                   [where_of](AccessService& access, const ApiOptions& options, const Call& call) {
+                     return ListWhere(access, options, call, where_of(call.values));
+                   }};
+    };
+    using Values = std::vector<std::string>;
+    return std::vector<Route>{
+        list(absl::StrCat(subscription, provider, policies),
+             [](const Values& values) { return Where{.subscription = values[0]}; }),
+        list(absl::StrCat(subscription, region, policies),
+             [](const Values& values) {
+               return Where{.subscription = values[0], .location = values[1]};
+             }),
+        list(absl::StrCat(group, provider, policies),
+             [](const Values& values) {
+               return Where{.subscription = values[0], .resource_group = values[1]};
+             }),
+        list(absl::StrCat(group, region, policies),
+             [](const Values& values) {
+               return Where{
+                   .subscription = values[0], .resource_group = values[1], .location = values[2]};
+             }),
+        {"GET", policy, Get},
+        {"PUT", policy, Put},
+        {"DELETE", policy, Delete},
+        {"POST", absl::StrCat(policy, "/initiate"), Initiate},
+    };
+  }());
+  return routes;
+}
+
+HttpResponse JsonResponse(int status, const Json& body) {
+  return {.status = status,
+          .headers = {{"Content-Type", "application/json; charset=utf-8"}},
+          .body = body.dump(-1, ' ', false, Json::error_handler_t::replace)};
+}
+
+}  // namespace postern::controller

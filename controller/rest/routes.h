@@ -1,0 +1,33 @@
+// The operations, each by its method and path.
+
+#ifndef POSTERN_CONTROLLER_REST_ROUTES_H_
+#define POSTERN_CONTROLLER_REST_ROUTES_H_
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "controller/rest/api.h"
+
+namespace postern::controller {
+
+struct Route {
+  std::string method;
+  // With "{}" where a value stands.
+  std::string pattern;
+  std::function<absl::StatusOr<HttpResponse>(AccessService&, const ApiOptions&, const Call&)>
+      answer;
+};
+
+// Of Azure's Microsoft.Security/jitNetworkAccessPolicies, 2020-01-01.
+const std::vector<Route>& AzureRoutes();
+// Under /postern/v1/.
+const std::vector<Route>& PosternRoutes();
+
+HttpResponse JsonResponse(int status, const nlohmann::json& body);
+
+}  // namespace postern::controller
+
+#endif  // POSTERN_CONTROLLER_REST_ROUTES_H_
