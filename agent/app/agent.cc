@@ -1,7 +1,11 @@
 #include "agent/app/agent.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -11,7 +15,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agent/app/clock_watch.h"
-#include "common/systemd/event_loop.h"
 #include "agent/app/journal.h"
 #include "agent/app/ledger_file.h"
 #include "agent/app/status_line.h"
@@ -22,12 +25,14 @@
 #include "agent/firewall/nft/denied_log.h"
 #include "agent/firewall/nft/nft_firewall.h"
 #include "agent/firewall/nft/watcher.h"
+#include "agent/link/link.h"
 #include "agent/rpc/metrics_socket.h"
 #include "agent/rpc/server.h"
 #include "agent/sessions/kernel_sessions.h"
+#include "common/status.h"
+#include "common/systemd/event_loop.h"
 #include "common/systemd/log.h"
 #include "common/systemd/notify.h"
-#include "common/status.h"
 #include "common/version.h"
 
 namespace postern {
@@ -80,14 +85,12 @@ absl::Status CloseAndTell(Firewall& firewall, Sessions& sessions, const GateOpti
   return absl::OkStatus();
 }
 
-std::vector<std::string> WarningsOf(const Config& config) {
-  std::vector<std::string> warnings;
-  if (config.controller) {
-    warnings.emplace_back(
-        "the controller section is read but not used: this version does not dial out; "
-        "use listen, and let the controller connect");
-  }
-  return warnings;
+// The first label of the host's name.
+std::string HostName() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "";
+  const std::string text(name.data());
+  return text.substr(0, text.find('.'));
 }
 
 // Signals are taken by the event loop; every thread made later inherits this.
@@ -133,6 +136,7 @@ class Agent {
     NotifyStopping();
     mailbox_.Close();
     mailbox_.Drain(*gatekeeper_);
+    link_.reset();
     server_.reset();
     gatekeeper_->Stop();
     Log(LineOf(KindOf(AuditKind::kAgentStopped),
@@ -149,6 +153,7 @@ class Agent {
     POSTERN_RETURN_IF_ERROR(MakeSocketFolder(config_.socket));
     POSTERN_ASSIGN_OR_RETURN(server_, RpcServer::Start(config_, Facts(), mailbox_));
     OpenMetrics();
+    StartLink();
     POSTERN_RETURN_IF_ERROR(WatchEverything());
     for (const std::string& warning : Facts().warnings) Log(Priority::kWarning, warning);
     for (const std::string& warning : server_->warnings()) Log(Priority::kWarning, warning);
@@ -215,6 +220,33 @@ class Agent {
     server_->Reload(config_, Facts());
   }
 
+  void StartLink() {
+    if (!config_.controller) return;
+    link_ = Link::Start({.controller = *config_.controller,
+                         .state_dir = config_.state_dir,
+                         .version = kVersion,
+                         .name = HostName(),
+                         .guarded_ports = config_.limits.guarded_ports,
+                         .max_duration = config_.limits.max_duration,
+                         .changed =
+                             [this] {
+                               // After the link's thread has it: one that is full
+                               // drains soon, and tells the next change.
+                               mailbox_.Ask([this](Gatekeeper&) { TellOfLink(); }).IgnoreError();
+                             }},
+                        mailbox_, clock_);
+  }
+
+  void TellOfLink() {
+    if (link_ == nullptr) return;
+    const LinkState state = link_->state();
+    Log(state.problem.empty() ? Priority::kInfo : Priority::kWarning,
+        absl::StrCat("the controller at ", config_.controller->address,
+                     state.attached ? " is attached" : " is away",
+                     state.problem.empty() ? "" : ": ", state.problem));
+    server_->Reload(config_, Facts());
+  }
+
   v1::Metrics ReadMetrics() {
     v1::Metrics metrics = MetricsOf(*gatekeeper_, server_->answered());
     metrics.set_version(kVersion);
@@ -262,6 +294,7 @@ class Agent {
   void Announce(const AuditEvent& event) {
     LogEvent(event);
     if (server_) server_->Announce(event);
+    if (link_) link_->OnEvent(event);
   }
 
   // After each piece of work: the next end, and what systemctl status shows.
@@ -269,11 +302,16 @@ class Agent {
     POSTERN_RETURN_IF_ERROR(loop_->SetAlarm(gatekeeper_->NextAlarm()));
     KeepLastGate();
     std::string line = StatusLine(gatekeeper_->KnownStatus(), config_.limits.guarded_ports.size(),
-                                  !ledger_replaced_.empty());
+                                  !ledger_replaced_.empty(), LinkText());
     if (line == status_line_) return absl::OkStatus();
     status_line_ = std::move(line);
     NotifyStatus(status_line_);
     return absl::OkStatus();
+  }
+
+  absl::string_view LinkText() const {
+    if (link_ == nullptr) return "";
+    return link_->state().attached ? "attached" : "away";
   }
 
   // For the next boot. It begins with a gate that observes where nobody has
@@ -350,7 +388,14 @@ class Agent {
   }
 
   AgentFacts Facts() const {
-    AgentFacts facts{.version = kVersion, .warnings = WarningsOf(config_)};
+    AgentFacts facts{.version = kVersion, .warnings = {}};
+    if (link_ != nullptr) {
+      const LinkState state = link_->state();
+      if (!state.problem.empty()) {
+        facts.warnings.push_back(absl::StrCat("controller ", config_.controller->address, ": ",
+                                              state.problem, "; live grants run on to their ends"));
+      }
+    }
     if (!denied_log_missing_.empty()) facts.warnings.push_back(denied_log_missing_);
     if (!metrics_missing_.empty()) facts.warnings.push_back(metrics_missing_);
     if (!ledger_replaced_.empty()) facts.warnings.push_back(ledger_replaced_);
@@ -392,6 +437,8 @@ class Agent {
   // Null where agent.yaml names no metrics_socket, or it cannot be had, and why.
   std::unique_ptr<MetricsSocket> metrics_;
   std::string metrics_missing_;
+  // Null where agent.yaml names no controller.
+  std::unique_ptr<Link> link_;
   std::optional<ClockWatch> clock_watch_;
   // Empty where the ledger was sound.
   std::string ledger_replaced_;
@@ -415,6 +462,8 @@ absl::Status CloseGateAtBoot(const std::string& config_path) {
 }
 
 absl::Status RunAgent(Config config, const std::string& config_path) {
+  // gRPC asks the system's resolver for the controller, as everybody on this host does.
+  setenv("GRPC_DNS_RESOLVER", "native", 0);  // NOLINT(concurrency-mt-unsafe): no thread yet
   Agent agent(std::move(config), config_path);
   POSTERN_RETURN_IF_ERROR(agent.Start());
   return agent.Run();

@@ -36,13 +36,15 @@ std::string GateText(const GateStatus& status, size_t ports) {
 
 }  // namespace
 
-std::string StatusLine(const GateStatus& status, size_t ports, bool ledger_replaced) {
+std::string StatusLine(const GateStatus& status, size_t ports, bool ledger_replaced,
+                       absl::string_view controller) {
   std::string line =
       absl::StrCat(GateText(status, ports), "; ", HowMany(status.live_grants, "grant"), " live");
   if (status.next_end) {
     absl::StrAppend(&line, ", next ends ", TimeText(*status.next_end, status.now));
   }
   absl::StrAppend(&line, "; drift repaired ", status.repairs.count);
+  if (!controller.empty()) absl::StrAppend(&line, "; controller ", controller);
   if (status.withheld_grants > 0) {
     absl::StrAppend(&line, "; ", HowMany(status.withheld_grants, "grant"),
                     " withheld: ", status.withheld_reason);

@@ -42,6 +42,8 @@ struct ListenConfig {
 struct ControllerConfig {
   std::string address;
   std::string ca;
+  // The file with the token to enrol with; empty where there is none.
+  std::string join_token_file = {};
   friend bool operator==(const ControllerConfig&, const ControllerConfig&) = default;
 };
 

@@ -35,7 +35,7 @@ const ConfigKeys& AgentKeys() {
       {"listen", {"address", "from", "tls", "peers"}},
       {"listen.tls", {"cert", "key", "ca"}},
       {"listen.peers", {"san", "role"}},
-      {"controller", {"address", "ca"}},
+      {"controller", {"address", "ca", "join_token_file"}},
   };
   return keys;
 }
@@ -231,6 +231,8 @@ absl::StatusOr<ControllerConfig> ReadController(const Field& field) {
                        ReadControllerAddress, controller.address));
   POSTERN_RETURN_IF_ERROR(section.Required("ca", "the file with the authority of the controller",
                                            ReadCredentialPath, controller.ca));
+  POSTERN_RETURN_IF_ERROR(
+      section.Optional("join_token_file", ReadCredentialPath, controller.join_token_file));
   return controller;
 }
 

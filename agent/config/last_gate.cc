@@ -1,18 +1,11 @@
 #include "agent/config/last_gate.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <yaml-cpp/yaml.h>
-
-#include <cerrno>
-#include <cstdio>
 
 #include "absl/strings/str_cat.h"
 #include "common/config/files.h"
-#include "common/fd.h"
 #include "common/status.h"
-#include "common/text.h"
 
 namespace postern {
 namespace {
@@ -38,37 +31,10 @@ std::string Emit(const Config& config) {
   return absl::StrCat(out.c_str(), "\n");
 }
 
-absl::Status WriteDurably(const std::string& path, const std::string& text) {
-  const Fd file(
-      open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR));
-  if (file.get() < 0) return ErrnoStatus(errno, absl::StrCat("making ", Printable(path)));
-  // One write: the text is small, and a part of it is a failure.
-  const ssize_t written = write(file.get(), text.data(), text.size());
-  if (written != static_cast<ssize_t>(text.size())) {
-    return ErrnoStatus(written < 0 ? errno : ENOSPC, absl::StrCat("writing ", Printable(path)));
-  }
-  if (fsync(file.get()) != 0) return ErrnoStatus(errno, absl::StrCat("flushing ", Printable(path)));
-  return absl::OkStatus();
-}
-
-absl::Status FlushFolder(const std::string& folder) {
-  const Fd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.get() < 0 || fsync(fd.get()) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("flushing ", Printable(folder)));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::Status SaveLastGate(const Config& config) {
-  const std::string path = PathIn(config.state_dir);
-  const std::string fresh = absl::StrCat(path, ".new");
-  POSTERN_RETURN_IF_ERROR(WriteDurably(fresh, Emit(config)));
-  if (std::rename(fresh.c_str(), path.c_str()) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("renaming ", Printable(fresh)));
-  }
-  return FlushFolder(config.state_dir);
+  return ReplaceFile(PathIn(config.state_dir), Emit(config), S_IRUSR | S_IWUSR);
 }
 
 absl::StatusOr<Config> ReadLastGate(const std::string& state_dir) {

@@ -15,7 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/rpc/calls.h"
-#include "agent/rpc/tls_credentials.h"
+#include "common/grpc/tls_credentials.h"
 #include "common/systemd/log.h"
 
 namespace postern {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <memory>
 
 #include "absl/cleanup/cleanup.h"
@@ -15,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "common/fd.h"
 #include "common/status.h"
 #include "common/text.h"
 
@@ -35,6 +37,30 @@ absl::Status CannotOpen(const std::string& path, int error_number) {
   if (error_number == EACCES) remedy = "; let the user that runs posternd read it";
   const absl::Status status = ErrnoStatus(error_number, Printable(path));
   return absl::Status(status.code(), absl::StrCat(status.message(), remedy));
+}
+
+absl::Status WriteDurably(const std::string& path, absl::string_view text, mode_t mode) {
+  const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (file.get() < 0) return ErrnoStatus(errno, absl::StrCat("making ", Printable(path)));
+  // What an earlier try left may have another mode.
+  if (fchmod(file.get(), mode) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("making ", Printable(path)));
+  }
+  // One write: the text is small, and a part of it is a failure.
+  const ssize_t written = write(file.get(), text.data(), text.size());
+  if (written != static_cast<ssize_t>(text.size())) {
+    return ErrnoStatus(written < 0 ? errno : ENOSPC, absl::StrCat("writing ", Printable(path)));
+  }
+  if (fsync(file.get()) != 0) return ErrnoStatus(errno, absl::StrCat("flushing ", Printable(path)));
+  return absl::OkStatus();
+}
+
+absl::Status FlushFolder(const std::string& folder) {
+  const Fd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() < 0 || fsync(fd.get()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("flushing ", Printable(folder)));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -65,6 +91,15 @@ absl::StatusOr<FileContent> ReadSmallFile(const std::string& path, size_t max_by
   }
   return absl::InvalidArgumentError(
       absl::StrCat(shown, ": the file has more than ", max_bytes, " bytes"));
+}
+
+absl::Status ReplaceFile(const std::string& path, absl::string_view content, mode_t mode) {
+  const std::string fresh = absl::StrCat(path, ".new");
+  POSTERN_RETURN_IF_ERROR(WriteDurably(fresh, content, mode));
+  if (std::rename(fresh.c_str(), path.c_str()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("renaming ", Printable(fresh)));
+  }
+  return FlushFolder(path.substr(0, path.rfind('/')));
 }
 
 absl::StatusOr<std::vector<std::string>> ListDropIns(const std::string& directory) {

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace postern {
 
@@ -22,6 +23,10 @@ struct FileContent {
 // The content of a regular file of at most `max_bytes` that not everybody may
 // write. Symbolic links are followed. The messages start with the path.
 absl::StatusOr<FileContent> ReadSmallFile(const std::string& path, size_t max_bytes);
+
+// Puts a small file in place whole and durably: at any moment, and after a power
+// loss, the path has the old content or the new one.
+absl::Status ReplaceFile(const std::string& path, absl::string_view content, mode_t mode);
 
 // The paths of *.yaml in `directory` in the order of their bytes, without hidden
 // ones; none where there is no such directory.

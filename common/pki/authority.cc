@@ -139,8 +139,8 @@ absl::StatusOr<Authority> ReadAuthority(const std::string& certificate_pem,
   return authority;
 }
 
-absl::StatusOr<PemPair> IssueLeaf(const Authority& authority, const LeafSpec& spec,
-                                  absl::Time now) {
+absl::StatusOr<std::string> SignLeaf(const Authority& authority, EVP_PKEY* key,
+                                     const LeafSpec& spec, absl::Time now) {
   X509* issuer = authority.certificate.get();
   std::time_t end = absl::ToTimeT(now + spec.lifetime);
   if (X509_cmp_time(X509_get0_notAfter(issuer), &end) < 0) {
@@ -148,9 +148,8 @@ absl::StatusOr<PemPair> IssueLeaf(const Authority& authority, const LeafSpec& sp
         "the certificate would outlive its authority; ask for fewer --days, or make a new "
         "authority in another directory");
   }
-  POSTERN_ASSIGN_OR_RETURN(const KeyPtr key, NewKey());
   POSTERN_ASSIGN_OR_RETURN(const X509Ptr certificate,
-                           NewCertificate(key.get(), spec.common_name, now, spec.lifetime));
+                           NewCertificate(key, spec.common_name, now, spec.lifetime));
   X509* leaf = certificate.get();
   if (X509_set_issuer_name(leaf, X509_get_subject_name(issuer)) != 1) return OpensslError("issuer");
   const std::string uses =
@@ -162,7 +161,19 @@ absl::StatusOr<PemPair> IssueLeaf(const Authority& authority, const LeafSpec& sp
   POSTERN_RETURN_IF_ERROR(AddExtension(leaf, issuer, NID_subject_key_identifier, "hash"));
   POSTERN_RETURN_IF_ERROR(AddExtension(leaf, issuer, NID_authority_key_identifier, "keyid:always"));
   POSTERN_RETURN_IF_ERROR(AddExtension(leaf, issuer, NID_subject_alt_name, AlternativeNames(spec)));
-  return SignAndPrint(leaf, key.get(), authority.key.get());
+  if (X509_sign(leaf, authority.key.get(), EVP_sha256()) == 0) return OpensslError("signature");
+  std::string pem = CertificatePem(leaf);
+  if (pem.empty()) return OpensslError("PEM");
+  return pem;
+}
+
+absl::StatusOr<PemPair> IssueLeaf(const Authority& authority, const LeafSpec& spec,
+                                  absl::Time now) {
+  POSTERN_ASSIGN_OR_RETURN(const KeyPtr key, NewKey());
+  PemPair pair{.certificate = {}, .key = KeyPem(key.get())};
+  if (pair.key.empty()) return OpensslError("PEM");
+  POSTERN_ASSIGN_OR_RETURN(pair.certificate, SignLeaf(authority, key.get(), spec, now));
+  return pair;
 }
 
 }  // namespace postern

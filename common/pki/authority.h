@@ -46,6 +46,11 @@ absl::StatusOr<Authority> ReadAuthority(const std::string& certificate_pem,
                                         const std::string& key_pem, const std::string& key_path,
                                         absl::Time now);
 
+// The certificate, in PEM, of a key whose holder has shown that they have it.
+// FAILED_PRECONDITION when it would outlive the authority.
+absl::StatusOr<std::string> SignLeaf(const Authority& authority, EVP_PKEY* key,
+                                     const LeafSpec& spec, absl::Time now);
+
 // Signs a new key's certificate. FAILED_PRECONDITION when it would outlive the
 // authority.
 absl::StatusOr<PemPair> IssueLeaf(const Authority& authority, const LeafSpec& spec, absl::Time now);

@@ -108,7 +108,7 @@ absl::StatusOr<PolicyAdditions> ReadAdditions(const Json& object, const std::str
   const std::string approvals_at = NameIn(at, "approvals");
   if (!approvals->is_object()) return WrongContent("\"approvals\" is no object", approvals_at);
   const Json* count = FindMember(*approvals, "count");
-  if (count == nullptr || !count->is_number_unsigned() || count->get<uint64_t>() > 100) {
+  if (count == nullptr || !count->is_number_integer() || *count < 0 || *count > 100) {
     return WrongContent("\"count\" is missing or no small number", NameIn(approvals_at, "count"));
   }
   additions.approvals = count->get<int>();

@@ -32,9 +32,9 @@ struct HttpServerOptions {
   // 0: any that is free.
   uint16_t port = 0;
   // Asked at each connection; any thread.
-  std::function<ServerTls()> tls;
+  std::function<ServerTls()> tls = {};
   // Called by the server's worker threads; may block.
-  std::function<HttpResponse(const HttpRequest&)> handle;
+  std::function<HttpResponse(const HttpRequest&)> handle = {};
   size_t workers = 4;
   size_t max_header_bytes = 16 << 10;
   size_t max_body_bytes = 1 << 20;

@@ -134,10 +134,9 @@ absl::StatusOr<uint16_t> NeedPort(const Json& object, absl::string_view name,
   const Json* member = FindMember(object, name);
   uint32_t port = 0;
   bool good = false;
-  if (member != nullptr && member->is_number_unsigned()) {
-    const uint64_t number = member->get<uint64_t>();
-    good = number <= 65535;
-    port = static_cast<uint32_t>(good ? number : 0);
+  if (member != nullptr && member->is_number_integer()) {
+    good = *member >= 0 && *member <= 65535;
+    if (good) port = member->get<uint32_t>();
   } else if (member != nullptr && member->is_string()) {
     const std::string text = member->get<std::string>();
     good = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos &&

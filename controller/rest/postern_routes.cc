@@ -153,7 +153,7 @@ absl::StatusOr<HttpResponse> CreateJoinToken(AccessService& access, const ApiOpt
   POSTERN_ASSIGN_OR_RETURN(const absl::Duration lifetime, NeedDuration(body, "lifetime"));
   int uses = 1;
   if (const Json* given = FindMember(body, "uses")) {
-    if (!given->is_number_unsigned() || given->get<uint64_t>() > 1'000'000) {
+    if (!given->is_number_integer() || *given < 0 || *given > 1'000'000) {
       return WrongContent("\"uses\" is no number of uses", "uses");
     }
     uses = given->get<int>();

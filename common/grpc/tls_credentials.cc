@@ -1,4 +1,4 @@
-#include "agent/rpc/tls_credentials.h"
+#include "common/grpc/tls_credentials.h"
 
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
@@ -15,11 +15,11 @@ namespace {
 // each handshake.
 class FollowingCredentials final : public grpc::ServerCredentials {
  public:
-  explicit FollowingCredentials(CertificateSource& source)
+  FollowingCredentials(CertificateSource& source, grpc_ssl_client_certificate_request_type clients)
       : source_(source),
         credentials_(grpc_ssl_server_credentials_create_with_options(
-            grpc_ssl_server_credentials_create_options_using_config_fetcher(
-                GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, &Fetch, this))) {}
+            grpc_ssl_server_credentials_create_options_using_config_fetcher(clients, &Fetch,
+                                                                            this))) {}
 
   FollowingCredentials(const FollowingCredentials&) = delete;
   FollowingCredentials& operator=(const FollowingCredentials&) = delete;
@@ -60,7 +60,13 @@ class FollowingCredentials final : public grpc::ServerCredentials {
 }  // namespace
 
 std::shared_ptr<grpc::ServerCredentials> MutualTlsCredentials(CertificateSource& source) {
-  return std::make_shared<FollowingCredentials>(source);
+  return std::make_shared<FollowingCredentials>(
+      source, GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+}
+
+std::shared_ptr<grpc::ServerCredentials> TlsCredentials(CertificateSource& source) {
+  return std::make_shared<FollowingCredentials>(source,
+                                                GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
 }
 
 }  // namespace postern

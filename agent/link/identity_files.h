@@ -1,0 +1,36 @@
+// The certificate by which the controller knows this VM, in the state folder.
+
+#ifndef POSTERN_AGENT_LINK_IDENTITY_FILES_H_
+#define POSTERN_AGENT_LINK_IDENTITY_FILES_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace postern {
+
+// PEM.
+struct LinkIdentity {
+  std::string certificate = {};
+  std::string key = {};
+  // The controller's authorities, as it told them last.
+  std::string authorities = {};
+  // When to ask for another certificate: two thirds of this one's life.
+  absl::Time renew_at;
+};
+
+// NOT_FOUND where the VM has not enrolled.
+absl::StatusOr<LinkIdentity> LoadIdentity(const std::string& state_dir);
+// All of it or nothing: one file, which its owner alone may read.
+absl::Status SaveIdentity(const std::string& state_dir, const LinkIdentity& identity);
+
+// With `renew_at` from the certificate. INVALID_ARGUMENT where it is none, or not
+// the key's.
+absl::StatusOr<LinkIdentity> MakeIdentity(const std::string& certificate, const std::string& key,
+                                          const std::string& authorities);
+
+}  // namespace postern
+
+#endif  // POSTERN_AGENT_LINK_IDENTITY_FILES_H_

@@ -1,0 +1,199 @@
+#include "agent/link/plan.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "common/uuid.h"
+
+namespace postern {
+namespace {
+
+constexpr int kMaxGrants = 10'000;
+// Two clocks are never quite the same, and a message takes its time.
+constexpr absl::Duration kSameEnd = absl::Seconds(2);
+
+absl::Status Wrong(absl::string_view message) {
+  return absl::InvalidArgumentError(absl::StrCat("the controller's wanted state ", message));
+}
+
+absl::StatusOr<Port> ReadPort(const v1::Port& port) {
+  if (port.number() == 0 || port.number() > 65535) return Wrong("has a port that is none");
+  const bool any = port.protocol() == v1::ANY;
+  const Port result{.number = static_cast<uint16_t>(port.number()),
+                    .tcp = any || port.protocol() == v1::TCP,
+                    .udp = any || port.protocol() == v1::UDP};
+  if (!result.tcp && !result.udp) return Wrong("has a protocol that is none");
+  return result;
+}
+
+absl::StatusOr<std::optional<OnExpiry>> ReadOnExpiry(v1::OnExpiry on_expiry) {
+  switch (on_expiry) {
+    case v1::ON_EXPIRY_UNSPECIFIED:
+      return std::nullopt;
+    case v1::KEEP:
+      return OnExpiry::kKeep;
+    case v1::CUT:
+      return OnExpiry::kCut;
+    case v1::RESET:
+      return OnExpiry::kReset;
+    default:
+      return Wrong("has an on_expiry that is none");
+  }
+}
+
+absl::Duration DurationOf(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+absl::Time TimeOf(const google::protobuf::Timestamp& time) {
+  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+google::protobuf::Timestamp ToProto(absl::Time time) {
+  google::protobuf::Timestamp result;
+  const int64_t seconds = absl::ToUnixSeconds(time);
+  result.set_seconds(seconds);
+  result.set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
+  return result;
+}
+
+absl::StatusOr<GrantRequest> ReadGrant(const v1::WantedGrant& wanted) {
+  GrantRequest request;
+  POSTERN_ASSIGN_OR_RETURN(request.id, ParseUuid(wanted.id()));
+  for (const std::string& text : wanted.source_prefixes()) {
+    POSTERN_ASSIGN_OR_RETURN(const Prefix prefix, Prefix::Parse(text));
+    request.sources.push_back(prefix);
+  }
+  for (const v1::Port& one : wanted.ports()) {
+    POSTERN_ASSIGN_OR_RETURN(const Port port, ReadPort(one));
+    request.ports.push_back(port);
+  }
+  if (!wanted.has_remaining() || !wanted.has_not_after())
+    return Wrong("has a grant without an end");
+  request.duration = DurationOf(wanted.remaining());
+  request.not_after = TimeOf(wanted.not_after());
+  request.requestor = wanted.requestor();
+  request.justification = wanted.justification();
+  POSTERN_ASSIGN_OR_RETURN(request.on_expiry, ReadOnExpiry(wanted.on_expiry()));
+  return request;
+}
+
+bool SameSources(std::vector<Prefix> a, std::vector<Prefix> b) {
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  return a == b;
+}
+
+v1::GrantState ToProto(GrantState state) {
+  switch (state) {
+    case GrantState::kActive:
+      return v1::ACTIVE;
+    case GrantState::kExpired:
+      return v1::EXPIRED;
+    case GrantState::kRevoked:
+      return v1::REVOKED;
+    case GrantState::kSuperseded:
+      return v1::SUPERSEDED;
+  }
+  return v1::GRANT_STATE_UNSPECIFIED;
+}
+
+// The earlier of the two ends, as a duration: a grant with an absolute end could
+// not be extended later.
+GrantRequest WithOneEnd(const GrantRequest& wanted, absl::Time now) {
+  GrantRequest request = wanted;
+  request.duration = std::min(wanted.duration, *wanted.not_after - now);
+  request.not_after.reset();
+  return request;
+}
+
+// What a live grant lacks of what is wanted of it.
+void AddWhatItLacks(const GrantRequest& wanted, const Grant& grant, absl::Time now, Plan& plan) {
+  const absl::Time end = std::min(now + wanted.duration, *wanted.not_after);
+  const size_t before = plan.steps.size();
+  if (!SameSources(wanted.sources, grant.sources)) {
+    plan.steps.emplace_back(MoveGrant{.id = grant.id, .sources = wanted.sources});
+  }
+  if (end > grant.end + kSameEnd) {
+    plan.steps.emplace_back(ExtendGrant{.id = grant.id, .by = end - grant.end});
+  }
+  if (plan.steps.size() == before) plan.settled.push_back(grant);
+}
+
+}  // namespace
+
+absl::StatusOr<WantedGrants> ReadWanted(const v1::WantedState& state) {
+  if (state.grants_size() > kMaxGrants || state.withdrawn_size() > kMaxGrants) {
+    return Wrong("has too many grants");
+  }
+  WantedGrants wanted{.revision = state.revision()};
+  std::set<std::string> seen;
+  for (const v1::WantedGrant& one : state.grants()) {
+    POSTERN_ASSIGN_OR_RETURN(GrantRequest request, ReadGrant(one));
+    if (!seen.insert(request.id).second) return Wrong("has a grant twice");
+    wanted.grants.push_back(std::move(request));
+  }
+  for (const v1::Withdrawal& one : state.withdrawn()) {
+    POSTERN_ASSIGN_OR_RETURN(std::string id, ParseUuid(one.id()));
+    wanted.withdrawn[std::move(id)] = {.reason = one.reason(),
+                                       .keep_sessions = one.keep_sessions()};
+  }
+  return wanted;
+}
+
+Plan MakePlan(const WantedGrants& wanted, const HeldGrants& held, absl::Time now) {
+  Plan plan;
+  std::set<std::string> wanted_ids;
+  for (const GrantRequest& request : wanted.grants) {
+    wanted_ids.insert(request.id);
+    const auto live = held.live.find(request.id);
+    const auto other = held.others.find(request.id);
+    if (live != held.live.end()) {
+      AddWhatItLacks(request, live->second, now, plan);
+    } else if (other != held.others.end()) {
+      plan.settled.push_back(other->second);
+    } else {
+      plan.steps.emplace_back(CreateGrant{.request = WithOneEnd(request, now)});
+    }
+  }
+  for (const auto& [id, grant] : held.live) {
+    if (wanted_ids.contains(id)) continue;
+    const auto withdrawal = wanted.withdrawn.find(id);
+    RevokeGrant revoke{.id = id, .reason = "no longer wanted by the controller"};
+    if (withdrawal != wanted.withdrawn.end()) {
+      revoke.reason = withdrawal->second.reason;
+      revoke.keep_sessions = withdrawal->second.keep_sessions;
+    }
+    plan.steps.emplace_back(std::move(revoke));
+  }
+  return plan;
+}
+
+v1::GrantReport ReportOf(const Grant& grant) {
+  v1::GrantReport report;
+  report.set_id(grant.id);
+  report.set_state(ToProto(grant.state));
+  *report.mutable_start_time() = ToProto(grant.start);
+  *report.mutable_end_time() = ToProto(grant.end);
+  report.set_reason(grant.end_cause);
+  v1::Usage& usage = *report.mutable_usage();
+  usage.set_packets(grant.usage.packets);
+  usage.set_bytes(grant.usage.bytes);
+  if (grant.usage.first_used) *usage.mutable_first_used() = ToProto(*grant.usage.first_used);
+  if (grant.usage.last_used) *usage.mutable_last_used() = ToProto(*grant.usage.last_used);
+  return report;
+}
+
+v1::GrantReport RefusalOf(const std::string& id, absl::string_view reason) {
+  v1::GrantReport report;
+  report.set_id(id);
+  report.set_reason(std::string(reason.substr(0, 4096)));
+  return report;
+}
+
+}  // namespace postern

@@ -1,0 +1,300 @@
+#include "controller/rest/api.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "controller/service/fleet_service.h"
+#include "controller/store/schema.h"
+#include "tests/fakes/fake_clock.h"
+#include "tests/support/controller_stores.h"
+
+namespace postern::controller {
+namespace {
+
+using testing::HasSubstr;
+using Json = nlohmann::json;
+
+constexpr char kSubscription[] = "/subscriptions/11111111-2222-3333-4444-555555555555";
+constexpr char kVersion[] = "?api-version=2020-01-01";
+
+class ApiTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    absl::StatusOr<std::unique_ptr<TestStore>> store = TestStore::Make(StoreKind::kSqlite);
+    ASSERT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+    ASSERT_EQ(Migrate(store_->database()), absl::OkStatus());
+    access_ = std::make_unique<AccessService>(store_->database(), clock_,
+                                              [](const std::vector<std::string>&) {});
+    fleet_ = std::make_unique<FleetService>(store_->database(), clock_);
+    authenticator_ = std::make_unique<Authenticator>(store_->database(), clock_);
+    api_ = std::make_unique<Api>(
+        *access_, *authenticator_, clock_,
+        ApiOptions{.public_url = "https://postern.example.org", .report = [](const auto&) {}});
+    const absl::StatusOr<std::optional<NewAccessToken>> owner = access_->MakeFirstOwner("owner");
+    ASSERT_TRUE(owner.ok() && owner->has_value());
+    token_ = (*owner)->secret;
+    Join("web-1");
+  }
+
+  static std::string VmPath(const std::string& name) {
+    return absl::StrCat(kSubscription,
+                        "/resourceGroups/web/providers/Microsoft.Compute/virtualMachines/", name);
+  }
+  static std::string PolicyPath(const std::string& name = "default") {
+    return absl::StrCat(kSubscription,
+                        "/resourceGroups/web/providers/Microsoft.Security/locations/west/"
+                        "jitNetworkAccessPolicies/",
+                        name);
+  }
+
+  void Join(const std::string& name) {
+    const Json token =
+        Call("POST", "/postern/v1/join-tokens",
+             {{"scope", VmPath(name)}, {"location", "west"}, {"lifetime", "1h"}}, 201);
+    const absl::StatusOr<VmId> vm = fleet_->Enroll(token.value("secret", ""), name, "192.0.2.1");
+    ASSERT_TRUE(vm.ok()) << vm.status();
+    ASSERT_EQ(fleet_->Attached(*vm, "stream", {.version = "1", .enforces = true}),
+              absl::OkStatus());
+  }
+
+  HttpResponse Send(HttpRequest request) {
+    request.peer = *Address::Parse("203.0.113.7");
+    if (!request.headers.contains("authorization")) {
+      request.headers["authorization"] = absl::StrCat("Bearer ", token_);
+    }
+    return api_->Handle(request);
+  }
+
+  // The body of the answer, which has to have this status.
+  Json Call(const std::string& method, const std::string& target, const Json& body, int status) {
+    HttpRequest request{.method = method, .target = target};
+    if (!body.is_null()) {
+      request.headers["content-type"] = "application/json";
+      request.body = body.dump();
+    }
+    last_ = Send(request);
+    EXPECT_EQ(last_.status, status) << method << " " << target << " " << last_.body;
+    return last_.body.empty() ? Json() : Json::parse(last_.body, nullptr, false);
+  }
+
+  std::string Header(const std::string& name) const {
+    for (const auto& [key, value] : last_.headers) {
+      if (key == name) return value;
+    }
+    return "";
+  }
+
+  static Json PolicyBody() {
+    return {{"kind", "Basic"},
+            {"properties",
+             {{"virtualMachines",
+               {{{"id", VmPath("web-1")},
+                 {"ports",
+                  {{{"number", 22},
+                    {"protocol", "*"},
+                    {"allowedSourceAddressPrefix", "*"},
+                    {"maxRequestAccessDuration", "PT3H"}}}}}}}}}};
+  }
+
+  static Json AskBody() {
+    return {{"virtualMachines",
+             {{{"id", VmPath("web-1")}, {"ports", {{{"number", 22}, {"duration", "PT1H"}}}}}}},
+            {"justification", "deploy"}};
+  }
+
+  FakeClock clock_;
+  std::unique_ptr<TestStore> store_;
+  std::unique_ptr<AccessService> access_;
+  std::unique_ptr<FleetService> fleet_;
+  std::unique_ptr<Authenticator> authenticator_;
+  std::unique_ptr<Api> api_;
+  std::string token_;
+  HttpResponse last_;
+};
+
+TEST_F(ApiTest, TheEightOperationsAnswerAsAzures) {
+  const std::string policy = absl::StrCat(PolicyPath(), kVersion);
+  const Json put = Call("PUT", policy, PolicyBody(), 200);
+  EXPECT_EQ(put["id"], PolicyPath());
+  EXPECT_EQ(put["type"], "Microsoft.Security/locations/jitNetworkAccessPolicies");
+  EXPECT_EQ(put["properties"]["requests"], Json::array());
+  EXPECT_EQ(Header("ETag"), "\"1\"");
+  EXPECT_FALSE(Header("x-ms-request-id").empty());
+
+  const Json asked =
+      Call("POST", absl::StrCat(PolicyPath(), "/Initiate", kVersion), AskBody(), 202);
+  EXPECT_EQ(asked["requestor"], "owner");
+  const Json& port = asked["virtualMachines"][0]["ports"][0];
+  EXPECT_EQ(port["allowedSourceAddressPrefix"], "203.0.113.7/32");
+  EXPECT_EQ(port["status"], "Initiating");
+  EXPECT_EQ(port["endTimeUtc"], "2026-03-01T13:00:00.0000000Z");
+
+  EXPECT_EQ(Call("GET", policy, nullptr, 200)["properties"]["requests"].size(), 1u);
+  const std::string provider = "/providers/Microsoft.Security";
+  for (const std::string& list :
+       {absl::StrCat(kSubscription, provider),
+        absl::StrCat(kSubscription, provider, "/locations/West"),
+        absl::StrCat(kSubscription, "/resourceGroups/WEB", provider),
+        absl::StrCat(kSubscription, "/resourceGroups/web", provider, "/locations/west")}) {
+    EXPECT_EQ(Call("GET", absl::StrCat(list, "/jitNetworkAccessPolicies", kVersion), nullptr,
+                   200)["value"]
+                  .size(),
+              1u)
+        << list;
+  }
+  Call("DELETE", policy, nullptr, 200);
+  Call("DELETE", policy, nullptr, 204);
+  EXPECT_EQ(Call("GET", policy, nullptr, 404)["error"]["code"], "PolicyNotFound");
+}
+
+struct Wrong {
+  const char* code;
+  int status;
+  std::string method;
+  std::string target;
+  Json body;
+};
+
+TEST_F(ApiTest, EachRuleOfTheContractIsHeld) {
+  Call("PUT", absl::StrCat(PolicyPath(), kVersion), PolicyBody(), 200);
+  const std::string initiate = absl::StrCat(PolicyPath(), "/initiate", kVersion);
+  Json long_ask = AskBody();
+  long_ask["virtualMachines"][0]["ports"][0]["duration"] = "PT4H";
+  Json other_vm = AskBody();
+  other_vm["virtualMachines"][0]["id"] = VmPath("web-2");
+  Json both = AskBody();
+  both["virtualMachines"][0]["ports"][0]["endTimeUtc"] = "2026-03-01T13:00:00Z";
+  Json other_group = PolicyBody();
+  other_group["properties"]["virtualMachines"][0]["id"] = absl::StrCat(
+      kSubscription, "/resourceGroups/db/providers/Microsoft.Compute/virtualMachines/web-1");
+  Json port_zero = PolicyBody();
+  port_zero["properties"]["virtualMachines"][0]["ports"][0]["number"] = 0;
+  for (const Wrong& wrong : std::vector<Wrong>{
+           {"MissingApiVersionParameter", 400, "GET", PolicyPath(), nullptr},
+           {"InvalidApiVersionParameter", 400, "GET",
+            absl::StrCat(PolicyPath(), "?api-version=2019-01-01"), nullptr},
+           {"InvalidSubscriptionId", 400, "GET",
+            absl::StrCat("/subscriptions/x/providers/Microsoft.Security/jitNetworkAccessPolicies",
+                         kVersion),
+            nullptr},
+           {"PolicyNotFound", 404, "GET", absl::StrCat(PolicyPath("other"), kVersion), nullptr},
+           {"PolicyNotFound", 404, "POST", absl::StrCat(PolicyPath("other"), "/initiate", kVersion),
+            AskBody()},
+           {"InvalidInitiateInput", 400, "POST", initiate, long_ask},
+           {"ResourceNotFound", 404, "POST", initiate, other_vm},
+           {"InvalidInitiateInput", 400, "POST", initiate, both},
+           {"InvalidInitiateInput", 400, "POST", initiate, Json::object()},
+           {"InvalidPolicyInput", 400, "PUT", absl::StrCat(PolicyPath(), kVersion), other_group},
+           {"InvalidPolicyInput", 400, "PUT", absl::StrCat(PolicyPath(), kVersion), port_zero},
+           {"InvalidPolicyInput", 400, "PUT",
+            absl::StrCat(PolicyPath(std::string(52, 'p')), kVersion), PolicyBody()},
+           {"MethodNotAllowed", 405, "PATCH", absl::StrCat(PolicyPath(), kVersion), nullptr},
+           {"ResourceNotFound", 404, "GET", "/nothing", nullptr},
+       }) {
+    const Json answer = Call(wrong.method, wrong.target, wrong.body, wrong.status);
+    EXPECT_EQ(answer["error"]["code"], wrong.code) << wrong.target;
+    EXPECT_FALSE(answer["error"]["message"].get<std::string>().empty());
+  }
+}
+
+TEST_F(ApiTest, WithoutAGoodTokenNobodyIsAnswered) {
+  for (const char* authorization :
+       {"", "Bearer", "Bearer ", "Basic eA==", "Bearer postern-wrong", "Bearer a.b.c"}) {
+    const HttpResponse response = Send({.method = "GET",
+                                        .target = "/postern/v1/vms",
+                                        .headers = {{"authorization", authorization}}});
+    EXPECT_EQ(response.status, 401) << authorization;
+    EXPECT_THAT(response.body, HasSubstr("AuthenticationFailed"));
+  }
+  EXPECT_EQ(
+      Send({.method = "GET", .target = "/postern/v1/health", .headers = {{"authorization", ""}}})
+          .status,
+      200);
+}
+
+TEST_F(ApiTest, ATokenEndsAndCanBeRevoked) {
+  const Json made =
+      Call("POST", "/postern/v1/tokens", {{"principal", "owner"}, {"lifetime", "1h"}}, 201);
+  const auto status_with = [&](const std::string& secret) {
+    return Send({.method = "GET",
+                 .target = "/postern/v1/vms",
+                 .headers = {{"authorization", absl::StrCat("bearer ", secret)}}})
+        .status;
+  };
+  const std::string secret = made["secret"];
+  EXPECT_EQ(status_with(secret), 200);
+  clock_.Advance(absl::Hours(1));
+  EXPECT_EQ(status_with(secret), 401);
+  const Json again =
+      Call("POST", "/postern/v1/tokens", {{"principal", "owner"}, {"lifetime", "1h"}}, 201);
+  Call("DELETE", absl::StrCat("/postern/v1/tokens/", again["id"].get<std::string>()), nullptr, 204);
+  EXPECT_EQ(status_with(again["secret"]), 401);
+}
+
+TEST_F(ApiTest, ARequestIsShownExtendedAndEnded) {
+  Call("PUT", absl::StrCat(PolicyPath(), kVersion), PolicyBody(), 200);
+  const Json asked =
+      Call("POST", absl::StrCat(PolicyPath(), "/initiate", kVersion), AskBody(), 202);
+  const std::string path =
+      absl::StrCat("/postern/v1/requests/", asked["postern"]["id"].get<std::string>());
+  EXPECT_EQ(Call("GET", path, nullptr, 200)["ports"][0]["port"], "22/any");
+  EXPECT_EQ(Call("GET", "/postern/v1/requests", nullptr, 200)["requests"].size(), 1u);
+  Call("POST", path + "/extend", {{"duration", "2h"}}, 200);
+  EXPECT_EQ(Call("POST", path + "/extend", {{"duration", "1s"}}, 400)["error"]["code"],
+            "InvalidInitiateInput");
+  Call("POST", path + "/move", {{"allowedSourceAddressPrefix", "198.51.100.7"}}, 200);
+  const Json ended = Call("POST", path + "/end", {{"reason", "done"}}, 200);
+  EXPECT_EQ(ended["ports"][0]["status_reason"], "UserRequested");
+  EXPECT_EQ(Call("POST", path + "/extend", {{"duration", "1m"}}, 409)["error"]["code"],
+            "RequestOver");
+}
+
+TEST_F(ApiTest, TheAuditIsReadAsJsonAndCsv) {
+  Call("PUT", absl::StrCat(PolicyPath(), kVersion), PolicyBody(), 200);
+  const Json events = Call("GET", "/postern/v1/audit", nullptr, 200)["events"];
+  EXPECT_GE(events.size(), 3u);
+  EXPECT_EQ(Call("POST", "/postern/v1/audit/verify", nullptr, 200)["intact"], true);
+  HttpResponse csv = Send({.method = "GET", .target = "/postern/v1/audit?format=csv"});
+  EXPECT_EQ(csv.status, 200);
+  EXPECT_THAT(csv.body, HasSubstr("number,time,operation,status,caller"));
+  EXPECT_THAT(csv.body, HasSubstr("jitNetworkAccessPolicies/write,Succeeded,owner"));
+  ASSERT_TRUE(csv.more);
+  EXPECT_EQ(*csv.more(), "");
+}
+
+TEST_F(ApiTest, AnEtagOfAnotherVersionChangesNothing) {
+  const std::string policy = absl::StrCat(PolicyPath(), kVersion);
+  Call("PUT", policy, PolicyBody(), 200);
+  HttpRequest request{.method = "PUT",
+                      .target = policy,
+                      .headers = {{"content-type", "application/json"}, {"if-match", "\"9\""}},
+                      .body = PolicyBody().dump()};
+  EXPECT_EQ(Send(request).status, 412);
+  request.headers["if-match"] = "\"1\"";
+  EXPECT_EQ(Send(request).status, 200);
+  request.headers["if-match"] = "";
+  request.headers["if-none-match"] = "*";
+  EXPECT_EQ(Send(request).status, 412);
+}
+
+TEST_F(ApiTest, WhoCallsTooOftenIsToldWhenToCallAgain) {
+  int limited = 0;
+  for (int i = 0; i < 150; ++i) {
+    last_ = Send({.method = "GET", .target = "/postern/v1/roles"});
+    if (last_.status == 429) ++limited;
+  }
+  EXPECT_GT(limited, 0);
+  EXPECT_EQ(Header("Retry-After"), "1");
+  clock_.Advance(absl::Seconds(10));
+  EXPECT_EQ(Send({.method = "GET", .target = "/postern/v1/roles"}).status, 200);
+}
+
+}  // namespace
+}  // namespace postern::controller
