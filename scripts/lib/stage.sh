@@ -190,7 +190,7 @@ await_end_of_session() {
 
 show_logs() {
   local log
-  for log in posternd posternctl listeners; do
+  for log in posternd posternctl listeners controller curl; do
     [[ -s $STAGE/$log.log ]] || continue
     printf '\n%s says:\n' "$log"
     tail -n 15 "$STAGE/$log.log" | sed 's/^/  /'
