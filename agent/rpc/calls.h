@@ -11,7 +11,6 @@
 #include <grpcpp/grpcpp.h>
 #include <postern/v1/agent.grpc.pb.h>
 
-#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <memory>
@@ -28,6 +27,7 @@
 #include "agent/rpc/api.h"
 #include "agent/rpc/connections.h"
 #include "agent/rpc/settings.h"
+#include "agent/rpc/streams.h"
 #include "agent/rpc/watch.h"
 
 namespace postern {
@@ -173,7 +173,8 @@ class CallCount {
 
 // One server's services and its completion queue.
 struct ServingSide {
-  ServingSide(const CallContext& shared, bool is_local) : context(shared), local(is_local) {}
+  ServingSide(const CallContext& shared, bool is_local)
+      : context(shared), local(is_local), streams(is_local ? kLocalStreams : kRemoteStreams) {}
 
   const CallContext& context;
   // Callers on the local socket are known by having opened it.
@@ -183,7 +184,7 @@ struct ServingSide {
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   OpenCalls open;
   CallCount calls;
-  std::atomic<size_t> open_streams{0};
+  StreamTable streams;
 };
 
 // Who calls; UNAUTHENTICATED or PERMISSION_DENIED when they may not. A call whose

@@ -8,12 +8,10 @@
 #include <utility>
 
 #include "agent/rpc/errors.h"
+#include "common/status.h"
 
 namespace postern {
 namespace {
-
-// Of all methods together, on one server.
-constexpr size_t kMaxStreams = 128;
 
 // How long a reader that has been given up may take to read what is on its way,
 // and so learn why.
@@ -74,7 +72,6 @@ class StreamCall final : public OpenCall {
     AwaitStream(side_, method_);
     const std::lock_guard lock(mutex_);
     pending_ = 1;  // done_
-    ++side_.open_streams;
     absl::Status status = side_.open.Add(link_);
     if (status.ok()) status = Open();
     if (!status.ok()) end_ = std::move(status);
@@ -85,15 +82,20 @@ class StreamCall final : public OpenCall {
     const absl::StatusOr<Caller> caller = Authenticate(side_, context_, method_.name, method_.role);
     if (!caller.ok()) return caller.status();
     if (method_.role) on_.emplace(side_.context.connections, EndpointOfPeer(context_.peer()));
-    if (side_.open_streams > kMaxStreams) {
-      return absl::ResourceExhaustedError("the agent has too many streams open; end one of them");
-    }
+    POSTERN_ASSIGN_OR_RETURN(place_, side_.streams.Take(PeerForPlace()));
     absl::StatusOr<std::shared_ptr<StreamSource>> source = method_.open(
         side_.context, request_,
         [link = link_] { link->With<StreamCall>([](StreamCall& call) { call.Wake(); }); });
     if (!source.ok()) return source.status();
     source_ = *std::move(source);
     return absl::OkStatus();
+  }
+
+  // Whose stream it counts as: also of a method that needs no role, the peer's that
+  // has one.
+  std::string PeerForPlace() const {
+    const absl::StatusOr<Caller> known = Authenticate(side_, context_, method_.name, Role::kViewer);
+    return known.ok() ? known->peer.name : "";
   }
 
   // Starts the next operation, if none is on its way. With mutex_.
@@ -175,7 +177,6 @@ class StreamCall final : public OpenCall {
       step();
       if (!finished_ || pending_ > 0) return;
     }
-    --side_.open_streams;
     side_.open.Remove(link_);
     link_->Cut();
     delete this;
@@ -190,6 +191,7 @@ class StreamCall final : public OpenCall {
   grpc::ByteBuffer request_;
   // Its connection is in use.
   std::optional<ConnectionTable::Call> on_;
+  std::unique_ptr<StreamTable::Place> place_;
   grpc::ServerAsyncWriter<grpc::ByteBuffer> writer_{&context_};
   grpc::Alarm wake_alarm_;
   grpc::Alarm give_up_alarm_;

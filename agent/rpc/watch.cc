@@ -105,15 +105,11 @@ void Watch::Offer(uint64_t number, const Message& message) {
   wake_();
 }
 
-absl::StatusOr<std::shared_ptr<Watch>> Watchers::Add(uint64_t after, std::function<void()> wake) {
+std::shared_ptr<Watch> Watchers::Add(uint64_t after, std::function<void()> wake) {
   auto watch = std::make_shared<Watch>(mailbox_, after, std::move(wake));
   {
     const std::lock_guard lock(mutex_);
     std::erase_if(watches_, [](const auto& weak) { return weak.expired(); });
-    if (watches_.size() >= kMaxWatchers) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat(kMaxWatchers, " readers watch the events already; end one of them"));
-    }
     watches_.push_back(watch);
   }
   watch->Begin();

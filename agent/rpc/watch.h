@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "agent/enforcer/mailbox.h"
 #include "agent/grants/audit.h"
 
@@ -100,13 +99,11 @@ class Watch final : public StreamSource, public std::enable_shared_from_this<Wat
 // All readers. Any thread.
 class Watchers {
  public:
-  static constexpr size_t kMaxWatchers = 64;
-
   explicit Watchers(Mailbox& mailbox) : mailbox_(mailbox) {}
 
-  // A reader of the events after number `after`; 0 is the newest one. It counts
-  // until it is destroyed. RESOURCE_EXHAUSTED when there are too many.
-  absl::StatusOr<std::shared_ptr<Watch>> Add(uint64_t after, std::function<void()> wake);
+  // A reader of the events after number `after`; 0 is the newest one. It is told
+  // until it is destroyed.
+  std::shared_ptr<Watch> Add(uint64_t after, std::function<void()> wake);
 
   void Announce(const AuditEvent& event);
 

@@ -227,7 +227,7 @@ TEST_F(ReaderTest, ThoseWhoNeverReadHoldNobodyUp) {
 TEST_F(ReaderTest, TooManyAreRefusedAndHoldNobodyUp) {
   std::vector<std::unique_ptr<Reader>> readers;
   const std::shared_ptr<grpc::Channel> channel = host_->RemoteChannel();
-  for (int i = 0; i < 64; ++i) {
+  for (int i = 0; i < 24; ++i) {
     readers.push_back(std::make_unique<Reader>(v1::AgentService::NewStub(channel), 0));
     readers.back()->AwaitSubscription();
   }

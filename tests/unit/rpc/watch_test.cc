@@ -3,6 +3,7 @@
 #include "agent/rpc/watch.h"
 
 #include <gmock/gmock.h>
+#include <grpc/health/v1/health.grpc.pb.h>
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "agent/rpc/streams.h"
 #include "tests/unit/rpc/test_agent.h"
 
 namespace postern {
@@ -59,13 +61,43 @@ std::vector<uint64_t> Range(uint64_t first, uint64_t last) {
 
 class WatchTest : public testing::Test {
  protected:
+  std::shared_ptr<grpc::Channel> ChannelOf(const std::string& san) {
+    return agent_.Remote(agent_.Client(san));
+  }
+  std::shared_ptr<grpc::Channel> Viewer() { return ChannelOf(absl::StrCat("URI:", kViewerSan)); }
   std::unique_ptr<Reader> NewReader(uint64_t after) {
-    const Identity viewer = agent_.Client(absl::StrCat("URI:", kViewerSan));
-    return std::make_unique<Reader>(agent_.Remote(viewer), after);
+    return std::make_unique<Reader>(Viewer(), after);
+  }
+
+  // Readers that live as long as the test.
+  void Fill(const std::shared_ptr<grpc::Channel>& channel, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      readers_.push_back(std::make_unique<Reader>(channel, 0));
+      readers_.back()->AwaitSubscription();
+    }
+  }
+  static grpc::Status StatusOfOneMore(const std::shared_ptr<grpc::Channel>& channel) {
+    Reader refused(channel, 0);
+    EXPECT_EQ(refused.Next(), 0U);
+    return refused.Finish();
+  }
+  // Whether one more reader is served.
+  bool Serves(const std::shared_ptr<grpc::Channel>& channel) {
+    Reader reader(channel, 0);
+    reader.AwaitSubscription();
+    agent_.MakeGrants(1, "");
+    const bool served = reader.Next() != 0;
+    reader.Cancel();
+    return served;
+  }
+
+  void TearDown() override {
+    for (const auto& reader : readers_) reader->Cancel();
   }
 
   // Event 1 is the agent's start.
   TestAgent agent_;
+  std::vector<std::unique_ptr<Reader>> readers_;
 };
 
 TEST_F(WatchTest, NewEventsComeInOrder) {
@@ -133,19 +165,12 @@ TEST_F(WatchTest, ASlowReaderIsEndedAndToldWhereToResume) {
 }
 
 TEST_F(WatchTest, AReaderWhoGoesLeavesItsPlace) {
-  std::vector<std::unique_ptr<Reader>> readers;
-  const Identity viewer = agent_.Client(absl::StrCat("URI:", kViewerSan));
-  const auto channel = agent_.Remote(viewer);
-  for (size_t i = 0; i < Watchers::kMaxWatchers; ++i) {
-    readers.push_back(std::make_unique<Reader>(channel, 0));
-    readers.back()->AwaitSubscription();
-  }
-  Reader refused(channel, 0);
-  EXPECT_EQ(refused.Next(), 0U);
-  EXPECT_EQ(refused.Finish().error_code(), grpc::RESOURCE_EXHAUSTED);
+  const auto channel = Viewer();
+  Fill(channel, kRemoteStreams.per_peer);
+  EXPECT_EQ(StatusOfOneMore(channel).error_code(), grpc::RESOURCE_EXHAUSTED);
 
-  readers.front()->Cancel();
-  EXPECT_EQ(readers.front()->Finish().error_code(), grpc::CANCELLED);
+  readers_.front()->Cancel();
+  EXPECT_EQ(readers_.front()->Finish().error_code(), grpc::CANCELLED);
   // The agent learns of it a little later.
   for (;;) {
     Reader next(channel, 0);
@@ -157,7 +182,49 @@ TEST_F(WatchTest, AReaderWhoGoesLeavesItsPlace) {
     }
     ASSERT_EQ(next.Finish().error_code(), grpc::RESOURCE_EXHAUSTED);
   }
-  for (const auto& reader : readers) reader->Cancel();
+}
+
+TEST_F(WatchTest, OnePeerOverSeveralConnectionsLeavesRoomForOthers) {
+  Fill(Viewer(), kRemoteStreams.per_peer / 2);
+  Fill(Viewer(), kRemoteStreams.per_peer - kRemoteStreams.per_peer / 2);
+  const grpc::Status refused = StatusOfOneMore(Viewer());
+  EXPECT_EQ(refused.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.error_message(),
+              HasSubstr(absl::StrCat(kViewerSan, " has ", kRemoteStreams.per_peer, " streams")));
+  EXPECT_TRUE(Serves(ChannelOf(absl::StrCat("DNS:", kOperatorSan))));
+}
+
+TEST_F(WatchTest, RemoteReadersLeaveRoomForTheLocalSocket) {
+  Fill(Viewer(), kRemoteStreams.per_peer);
+  Fill(ChannelOf(absl::StrCat("DNS:", kOperatorSan)),
+       kRemoteStreams.total - kRemoteStreams.per_peer);
+  const grpc::Status refused = StatusOfOneMore(ChannelOf(absl::StrCat("URI:", kControllerSan)));
+  EXPECT_EQ(refused.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.error_message(), HasSubstr(absl::StrCat(kRemoteStreams.total, " streams")));
+  EXPECT_TRUE(Serves(agent_.Local()));
+}
+
+TEST_F(WatchTest, HealthStreamsOfStrangersHoldNoReaderUp) {
+  const auto health =
+      grpc::health::v1::Health::NewStub(ChannelOf("URI:spiffe://example.org/stranger"));
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<grpc::health::v1::HealthCheckResponse>>> streams;
+  grpc::health::v1::HealthCheckResponse response;
+  for (size_t i = 0; i < kRemoteStreams.without_role; ++i) {
+    contexts.push_back(NewContext());
+    streams.push_back(health->Watch(contexts.back().get(), {}));
+    ASSERT_TRUE(streams.back()->Read(&response));
+  }
+  const auto context = NewContext();
+  const auto refused = health->Watch(context.get(), {});
+  EXPECT_FALSE(refused->Read(&response));
+  EXPECT_EQ(refused->Finish().error_code(), grpc::RESOURCE_EXHAUSTED);
+
+  EXPECT_TRUE(Serves(Viewer()));
+  const auto known = grpc::health::v1::Health::NewStub(Viewer());
+  contexts.push_back(NewContext());
+  EXPECT_TRUE(known->Watch(contexts.back().get(), {})->Read(&response));
+  for (const auto& one : contexts) one->TryCancel();
 }
 
 TEST_F(WatchTest, ANumberAheadOfTheAuditIsRefused) {
