@@ -35,7 +35,6 @@ void Gatekeeper::OnClockChanged() {
 void Gatekeeper::CompareClocks(const Now& now, absl::Duration least) {
   const absl::Duration step = (now.wall - compared_at_.wall) - (now.boot - compared_at_.boot);
   const absl::Duration slept = now.slept - compared_at_.slept;
-  compared_at_ = now;
   const bool stepped = absl::AbsDuration(step) >= least;
   const bool woke = slept >= kSmallestStep;
   if (!stepped && !woke) return;
@@ -55,6 +54,11 @@ void Gatekeeper::CompareClocks(const Now& now, absl::Duration least) {
     }
   }
   if (!woke && absl::AbsDuration(step) < kNotableStep && shortened == 0) return;
+  compared_at_.slept = now.slept;
+  if (stepped) {
+    compared_at_.wall = now.wall;
+    compared_at_.boot = now.boot;
+  }
   Report(RecordAgentEvent(AuditKind::kClockChanged, kAgentActor,
                           absl::StrCat(what, "; ", shortened, " grants end sooner")),
          "recording that the clock changed");

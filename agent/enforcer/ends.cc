@@ -18,8 +18,7 @@ namespace {
 constexpr absl::Duration kUsageLead = absl::Milliseconds(20);
 // How often the usage of live grants is read. The wall time is recorded as often.
 constexpr absl::Duration kUsageInterval = absl::Seconds(60);
-// A step of the wall clock that the kernel did not tell of. Smaller ones cannot
-// be told from the clock's slewing.
+// A step of the wall clock that the kernel did not tell of; smaller ones add up.
 constexpr absl::Duration kMissedStep = absl::Seconds(1);
 // How long the mark of a grant whose sessions are ended waits for another
 // transaction to go with. What is let in meanwhile is recorded first, and that

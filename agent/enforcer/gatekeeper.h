@@ -427,7 +427,8 @@ class Gatekeeper {
   std::optional<absl::Time> last_seen_;
   // What was written last beside the events.
   std::optional<absl::Time> recorded_time_;
-  // Both clocks when they were last compared.
+  // Both clocks at the last step, and the last sleep, that were told of: smaller ones
+  // add up from there.
   Now compared_at_;
   std::optional<absl::Duration> clock_skew_;
   LatencyHistogram commit_latency_;

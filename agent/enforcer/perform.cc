@@ -118,10 +118,10 @@ absl::Status Gatekeeper::Commit(std::vector<Write>& writes) {
   }
   audit_number_ = number;
   recorded_at_ = now.boot;
-  if (seen) recorded_time_ = seen;
   unrecorded_.Clear();
   marked_.clear();
   for (Write& write : writes) {
+    if (write.seen) recorded_time_ = write.seen;
     if (write.audit) announcements_.push_back(*std::move(write.audit));
   }
   return absl::OkStatus();

@@ -59,6 +59,49 @@ TEST_F(ClocksTest, AStepThatNobodyToldOfIsFoundAtTheNextAlarm) {
   EXPECT_FALSE(Admits("203.0.113.7"));
 }
 
+TEST_F(ClocksTest, SmallStepsThatNobodyToldOfAddUp) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Seconds(150)).ok());
+  for (int i = 0; i < 4; ++i) {
+    clock_.StepWall(absl::Milliseconds(300));
+    Pass(absl::Seconds(1));
+  }
+  EXPECT_THAT(Kinds(), Contains(AuditKind::kClockChanged));
+  Pass(gatekeeper_->Get(Id(1))->end - clock_.Read().wall);
+  EXPECT_FALSE(Admits("203.0.113.7"));
+}
+
+TEST_F(ClocksTest, SmallStepsAreToldOfOnceTheyAddUp) {
+  for (int i = 0; i < 3; ++i) {
+    clock_.StepWall(-absl::Milliseconds(300));
+    gatekeeper_->OnClockChanged();
+  }
+  EXPECT_THAT(Kinds(), Not(Contains(AuditKind::kClockChanged)));
+  clock_.StepWall(-absl::Milliseconds(300));
+  gatekeeper_->OnClockChanged();
+  EXPECT_THAT(Kinds(), Contains(AuditKind::kClockChanged));
+  EXPECT_THAT(store_.audit().back().detail, HasSubstr("back by 1.2s"));
+}
+
+TEST_F(ClocksTest, AnAlarmBetweenASmallStepAndItsNewsLosesNothing) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Minutes(1)).ok());
+  const absl::Time end = gatekeeper_->Get(Id(1))->end;
+  clock_.StepWall(absl::Milliseconds(500));
+  gatekeeper_->OnAlarm();
+  gatekeeper_->OnClockChanged();
+  Pass(end - clock_.Read().wall);
+  EXPECT_FALSE(Admits("203.0.113.7"));
+}
+
+TEST_F(ClocksTest, ASleepDoesNotHideASmallStep) {
+  clock_.StepWall(absl::Milliseconds(600));
+  gatekeeper_->OnAlarm();
+  clock_.Sleep(absl::Hours(1));
+  gatekeeper_->OnAlarm();
+  clock_.StepWall(absl::Milliseconds(600));
+  gatekeeper_->OnAlarm();
+  EXPECT_THAT(store_.audit().back().detail, HasSubstr("ahead by 1.2s"));
+}
+
 TEST_F(ClocksTest, AStepWhileTheDaemonIsDeadIsFoundAtTheStart) {
   ASSERT_TRUE(Create(1, "203.0.113.7", absl::Minutes(30)).ok());
   clock_.StepWall(absl::Hours(1));
@@ -116,6 +159,18 @@ TEST_F(ClocksTest, ASynchronisedClockIsTrustedAlsoWhenItIsBehindTheLedger) {
   // And yet no longer than the whole.
   Pass(absl::Hours(1));
   EXPECT_FALSE(Admits("203.0.113.7"));
+}
+
+// What the ledger saw last is not what the clock said before it was set right.
+TEST_F(ClocksTest, AClockThatWasSetBackIsTrustedAfterTheNextReboot) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Hours(1)).ok());
+  Pass(absl::Minutes(1));
+  clock_.StepWall(-absl::Seconds(40));
+  gatekeeper_->OnClockChanged();
+  clock_.SetSynchronised(false);
+  Reboot(clock_.Read().wall + absl::Seconds(10));
+  EXPECT_EQ(gatekeeper_->Status()->withheld_grants, 0U);
+  EXPECT_TRUE(Admits("203.0.113.7"));
 }
 
 TEST_F(ClocksTest, WithheldGrantsAreLookedAtAgainByThemselves) {
