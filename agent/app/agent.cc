@@ -157,7 +157,7 @@ class Agent {
     POSTERN_RETURN_IF_ERROR(WatchEverything());
     for (const std::string& warning : Facts().warnings) Log(Priority::kWarning, warning);
     for (const std::string& warning : server_->warnings()) Log(Priority::kWarning, warning);
-    WarnOfExposedSessions();
+    if (gatekeeper_->enforces()) WarnOf(gatekeeper_->ExposedSessions(OptionsOf(config_)));
     POSTERN_RETURN_IF_ERROR(AfterWork());
     NotifyReady(status_line_);
     Log(LineOf(KindOf(AuditKind::kAgentStarted),
@@ -369,6 +369,8 @@ class Agent {
 
   void Take(ReloadPlan plan) {
     for (const std::string& message : plan.needs_restart) Log(Priority::kWarning, message);
+    // Before it is so: whoever is told can still be let in.
+    WarnOf(gatekeeper_->NewlyExposedSessions(OptionsOf(plan.config)));
     if (absl::Status status = gatekeeper_->Reconfigure(OptionsOf(plan.config), "agent");
         !status.ok()) {
       return LogNotReloaded(status);
@@ -376,7 +378,6 @@ class Agent {
     config_ = std::move(plan.config);
     kept_gate_enforces_.reset();
     server_->Reload(config_, Facts());
-    WarnOfExposedSessions();
     Log(LineOf(KindOf(AuditKind::kConfigReloaded),
                plan.applied.empty()
                    ? "reloaded; nothing changed"
@@ -403,10 +404,7 @@ class Agent {
   }
 
   // Who would be locked out if their session ended.
-  void WarnOfExposedSessions() {
-    if (!gatekeeper_->enforces()) return;
-    const absl::StatusOr<std::vector<Flow>> exposed =
-        gatekeeper_->ExposedSessions(OptionsOf(config_));
+  static void WarnOf(const absl::StatusOr<std::vector<Flow>>& exposed) {
     if (!exposed.ok()) {
       Log(Priority::kWarning, absl::StrCat("looking for live sessions that no grant covers: ",
                                            exposed.status().message()));

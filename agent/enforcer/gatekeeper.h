@@ -191,6 +191,8 @@ class Gatekeeper {
   // The sessions on the ports of `options` that could not be opened again under
   // them: no grant covers their peers.
   absl::StatusOr<std::vector<Flow>> ExposedSessions(const GatekeeperOptions& options) const;
+  // Of these, those that could be opened again before Reconfigure(options).
+  absl::StatusOr<std::vector<Flow>> NewlyExposedSessions(const GatekeeperOptions& options) const;
 
   // Somebody else changed the table: makes it anew, at once, in one batch.
   void OnTableChanged(const TableChange& change);
@@ -340,6 +342,8 @@ class Gatekeeper {
   void CompareClocks(const Now& now, absl::Duration least);
   // How many grants end sooner.
   size_t ShortenToWallEnds(const Now& now);
+  // Those that no grant covers.
+  std::vector<Flow> Uncovered(std::vector<Flow> flows) const;
   AccessAnswer CheckLedger(const Address& source, Protocol protocol, uint16_t port) const;
   absl::StatusOr<LiveFlows> OlderFlowsAtStart();
   absl::StatusOr<LiveFlows> OlderFlowsAfter(const GatekeeperOptions& next);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/enforcer/changes.h"
+#include "agent/enforcer/exposure.h"
 #include "agent/enforcer/gatekeeper.h"
 #include "common/duration.h"
 #include "common/status.h"
@@ -189,15 +190,20 @@ void Gatekeeper::RestoreStanding(const Standing& standing, const Now& now,
 
 absl::StatusOr<std::vector<Flow>> Gatekeeper::ExposedSessions(
     const GatekeeperOptions& options) const {
-  const BootTime now = with_.clock.Read().boot;
   POSTERN_ASSIGN_OR_RETURN(const LiveFlows live, with_.sessions.ListLive(options.gate.ports));
-  std::vector<Flow> flows = FlowsOf(live);
+  return Uncovered(ExposedBy(options.gate, live));
+}
+
+absl::StatusOr<std::vector<Flow>> Gatekeeper::NewlyExposedSessions(
+    const GatekeeperOptions& options) const {
+  POSTERN_ASSIGN_OR_RETURN(const LiveFlows live, with_.sessions.ListLive(options.gate.ports));
+  return Uncovered(NewlyExposedBy(options_.gate, Effective(options).gate, live));
+}
+
+std::vector<Flow> Gatekeeper::Uncovered(std::vector<Flow> flows) const {
+  const BootTime now = with_.clock.Read().boot;
   std::erase_if(flows, [&](const Flow& flow) {
-    for (const Prefix& prefix : options.gate.always_allow) {
-      if (prefix.Contains(flow.remote)) return true;
-    }
-    return flow.remote == flow.local ||
-           ledger_.CoverageOf(flow.remote, Protocol::kTcp, flow.local_port, now) != Coverage::kNone;
+    return ledger_.CoverageOf(flow.remote, Protocol::kTcp, flow.local_port, now) != Coverage::kNone;
   });
   return flows;
 }

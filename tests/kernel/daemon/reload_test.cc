@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class ReloadTest : public DaemonTest {
  protected:
@@ -52,6 +53,23 @@ TEST_F(ReloadTest, ChangesTheGateAndTheLimitsAndKeepsTheGrants) {
   request.mutable_ports(0)->set_number(8022);
   EXPECT_TRUE(Create(*host_->Local(), request).status.ok());
   EXPECT_TRUE(host_->Admits(kFriend, 8022));
+}
+
+TEST_F(ReloadTest, SaysWhichSessionsItWouldShutOutBeforeItDoes) {
+  const auto old = host_->OpenSession(kStranger, 22);
+  const auto other = host_->OpenSession(kStranger, 8022);
+  ASSERT_OK(old.status());
+  ASSERT_OK(other.status());
+  Start();
+  const size_t before = host_->daemon().Log().size();
+  Reload("guard: {ports: [22, 8022]}\n", "reloaded: guard.ports");
+  const std::string log = host_->daemon().Log().substr(before);
+  const size_t warned = log.find("port 8022 stays, but no grant covers it");
+  ASSERT_NE(warned, std::string::npos) << log;
+  EXPECT_LT(warned, log.find("reloaded: "));
+  // That was told at the start, and the reload is not what did it.
+  EXPECT_THAT(log, Not(HasSubstr("port 22 stays")));
+  EXPECT_TRUE(other->Carries());
 }
 
 TEST_F(ReloadTest, SaysWhatNeedsARestart) {
