@@ -54,8 +54,8 @@ class Clock {
   // nothing. Empty where the kernel does not tell.
   virtual std::string BootId() const = 0;
 
-  // Whether the kernel holds the wall clock to be synchronised with a reference
-  // (adjtimex(2): not STA_UNSYNC). False where it cannot be asked, as under
+  // Whether the wall clock is held to be synchronised with a reference. False where
+  // nobody can be asked: the kernel (adjtimex(2): not STA_UNSYNC) not under
   // systemd's ProtectClock=.
   virtual bool IsSynchronised() const = 0;
 };

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "agent/app/agent_clock.h"
 #include "agent/app/clock_watch.h"
 #include "agent/app/journal.h"
 #include "agent/app/ledger_file.h"
@@ -167,6 +168,7 @@ class Agent {
 
   absl::Status OpenParts() {
     POSTERN_ASSIGN_OR_RETURN(loop_, EventLoop::Create());
+    clock_ = std::make_unique<AgentClock>(loop_->native());
     POSTERN_ASSIGN_OR_RETURN(firewall_, NftFirewall::Open());
     // Before the first batch, so that nothing that comes after it is missed.
     POSTERN_ASSIGN_OR_RETURN(watcher_, nft::Watcher::Open(firewall_->port()));
@@ -174,12 +176,12 @@ class Agent {
     OpenDeniedLog();
     POSTERN_ASSIGN_OR_RETURN(clock_watch_, ClockWatch::Open());
     POSTERN_ASSIGN_OR_RETURN(OpenedLedger ledger,
-                             OpenLedger(config_.state_dir, clock_.Read().wall));
+                             OpenLedger(config_.state_dir, clock_->Read().wall));
     store_ = std::move(ledger.store);
     ledger_replaced_ = std::move(ledger.replaced);
     gatekeeper_ = std::make_unique<Gatekeeper>(
         OptionsOf(config_),
-        Gatekeeper::Collaborators{.clock = clock_,
+        Gatekeeper::Collaborators{.clock = *clock_,
                                   .store = *store_,
                                   .firewall = *firewall_,
                                   .sessions = *sessions_,
@@ -420,8 +422,8 @@ class Agent {
 
   Config config_;
   const std::string config_path_;
-  const SystemClock clock_;
   std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<AgentClock> clock_;
   std::unique_ptr<NftFirewall> firewall_;
   std::unique_ptr<nft::Watcher> watcher_;
   // Null where the kernel has none, and why.

@@ -36,6 +36,9 @@ class EventLoop {
   // Arms the one alarm on CLOCK_BOOTTIME, to the microsecond; empty disarms it.
   absl::Status SetAlarm(std::optional<BootTime> at);
 
+  // For libraries that bring sources of their own.
+  sd_event* native() const { return event_.get(); }
+
   // Runs until Exit.
   absl::Status Run();
   void Exit();
