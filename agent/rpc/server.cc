@@ -126,6 +126,12 @@ class RpcServerImpl final : public RpcServer {
     }
     const std::shared_ptr<const Settings> settings = settings_.Get();
     if (!settings->config.listen) return all;
+    if (const Address& address = settings->config.listen->address; IsMissing(address)) {
+      all.push_back(absl::StrCat("listen.address: no interface of this host has ",
+                                 address.ToString(),
+                                 " so far, so nobody reaches the agent there; "
+                                 "if it is mistyped, mend it and restart the agent"));
+    }
     for (std::string& warning : ExpiryWarnings(settings->config.listen->tls, absl::Now())) {
       all.push_back(std::move(warning));
     }

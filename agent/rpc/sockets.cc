@@ -113,19 +113,20 @@ std::optional<Endpoint> FromSocket(const sockaddr_storage& storage) {
   return std::nullopt;
 }
 
-absl::Status BindTcp(int fd, const Address& address, uint16_t port) {
+// The errno, or 0.
+int BindTo(int fd, const Address& address, uint16_t port) {
   if (address.family == Family::kIpv4) {
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(port);
     std::memcpy(&to.sin_addr, address.bytes.data(), 4);
-    return bind(fd, AsSockaddr(to), sizeof to) == 0 ? absl::OkStatus() : ErrnoStatus(errno, "bind");
+    return bind(fd, AsSockaddr(to), sizeof to) == 0 ? 0 : errno;
   }
   sockaddr_in6 to{};
   to.sin6_family = AF_INET6;
   to.sin6_port = htons(port);
   std::memcpy(&to.sin6_addr, address.bytes.data(), 16);
-  return bind(fd, AsSockaddr(to), sizeof to) == 0 ? absl::OkStatus() : ErrnoStatus(errno, "bind");
+  return bind(fd, AsSockaddr(to), sizeof to) == 0 ? 0 : errno;
 }
 
 absl::Status SetOption(int fd, int level, int name, int value) {
@@ -145,7 +146,7 @@ absl::Status PrepareTcp(int fd, const Address& address, uint16_t port) {
   } else {
     POSTERN_RETURN_IF_ERROR(SetOption(fd, IPPROTO_IP, IP_FREEBIND, 1));
   }
-  POSTERN_RETURN_IF_ERROR(BindTcp(fd, address, port));
+  if (const int error = BindTo(fd, address, port); error != 0) return ErrnoStatus(error, "bind");
   if (listen(fd, kBacklog) != 0) return ErrnoStatus(errno, "listen");
   return absl::OkStatus();
 }
@@ -216,6 +217,12 @@ absl::StatusOr<Fd> ListenTcp(const Address& address, uint16_t port) {
   if (fd.get() < 0) return ErrnoStatus(errno, context);
   POSTERN_RETURN_IF_ERROR(Annotate(PrepareTcp(fd.get(), address, port), context));
   return fd;
+}
+
+bool IsMissing(const Address& address) {
+  const Fd fd(
+      socket(address.family == Family::kIpv4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return fd.get() >= 0 && BindTo(fd.get(), address, 0) == EADDRNOTAVAIL;
 }
 
 absl::StatusOr<Accepted> AcceptOne(int listener) {

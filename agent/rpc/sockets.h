@@ -55,6 +55,9 @@ class LocalListener {
 // kernel chooses one.
 absl::StatusOr<Fd> ListenTcp(const Address& address, uint16_t port);
 
+// Whether this host does not have `address`: a socket may listen on it all the same.
+bool IsMissing(const Address& address);
+
 struct Accepted {
   Fd fd;
   // The other side's; an IPv4-mapped one is IPv4. Empty on a Unix socket.

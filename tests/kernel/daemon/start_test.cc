@@ -15,6 +15,7 @@
 namespace postern {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -210,6 +211,19 @@ TEST_F(StartTest, ASecondDaemonDoesNotDisturbTheFirst) {
   EXPECT_TRUE(host_->Admits(kFriend, 22));
   Allow("10.0.0.9", absl::Minutes(1));
   ExpectNoDifference();
+}
+
+TEST_F(StartTest, TheStatusWarnsWhileTheHostHasNotTheAddressToListenOn) {
+  host_->Configure("listen: {address: \"192.0.2.77:7443\"}\n");
+  Start();
+  const auto warnings = [&] {
+    const absl::StatusOr<v1::GetStatusResponse> status = GetStatus(*host_->Local());
+    EXPECT_OK(status.status());
+    return status.value_or(v1::GetStatusResponse()).warnings();
+  };
+  EXPECT_THAT(warnings(), Contains(HasSubstr("no interface of this host has 192.0.2.77")));
+  ASSERT_OK(host_->network().AddAddress("lo", "192.0.2.77/32"));
+  EXPECT_THAT(warnings(), Not(Contains(HasSubstr("no interface"))));
 }
 
 // ---- The end

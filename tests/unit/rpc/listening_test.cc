@@ -20,7 +20,9 @@
 namespace postern {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 mode_t ModeOf(const std::string& path) {
   struct stat found {};
@@ -138,6 +140,27 @@ TEST(RpcServer, WhatCannotListenDoesNotStart) {
   config.listen->port = 0;
   config.listen->tls.key = agent.directory.Path("missing.key");
   EXPECT_THAT(start(config), HasSubstr("missing.key"));
+}
+
+TEST(IsMissing, TellsWhatThisHostDoesNotHave) {
+  EXPECT_TRUE(IsMissing(*Address::Parse("192.0.2.1")));
+  EXPECT_TRUE(IsMissing(*Address::Parse("2001:db8::1")));
+  for (const char* there : {"127.0.0.1", "0.0.0.0", "::"}) {
+    EXPECT_FALSE(IsMissing(*Address::Parse(there))) << there;
+  }
+}
+
+TEST(RpcServer, WarnsOfAnAddressThatThisHostDoesNotHave) {
+  const TestAgent agent;
+  EXPECT_THAT(agent.server->warnings(), Not(Contains(HasSubstr("listen.address"))));
+  Mailbox mailbox;
+  Config config = agent.config;
+  config.socket = agent.directory.Path("other.sock");
+  config.listen->address = *Address::Parse("192.0.2.1");
+  const auto server = RpcServer::Start(config, {}, mailbox);
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_THAT((*server)->warnings(),
+              Contains(HasSubstr("listen.address: no interface of this host has 192.0.2.1")));
 }
 
 TEST(RpcServer, TheLocalSocketGoesWithIt) {
