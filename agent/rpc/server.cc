@@ -19,8 +19,8 @@
 #include "agent/rpc/settings.h"
 #include "agent/rpc/sockets.h"
 #include "agent/rpc/watch.h"
-#include "common/systemd/log.h"
 #include "common/status.h"
+#include "common/systemd/log.h"
 #include "common/tls/certificates.h"
 #include "common/tls/tls_files.h"
 
