@@ -47,7 +47,7 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("postern-controller ") + kVersion);
   app.footer(
       "\nSIGTERM stops it; live grants run on to their ends on the VMs.\n"
-      "See controller.yaml(5) for the configuration.");
+      "The configuration that is shipped names every key.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -17,7 +17,7 @@ constexpr size_t kMaxTokenBytes = 8192;
 absl::Status NotKnown() {
   // Which of these it is helps only who should not have it.
   return absl::UnauthenticatedError(
-      "the token is unknown, revoked or over; an owner makes another with `posternctl token`");
+      "the token is unknown, revoked or over; an owner makes another (POST /postern/v1/tokens)");
 }
 
 }  // namespace

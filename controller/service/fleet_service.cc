@@ -56,8 +56,8 @@ absl::Status CheckToken(const std::optional<JoinToken>& token, absl::Time now) {
   }
   // Which of these it is helps only who should not have it.
   return absl::UnauthenticatedError(
-      "the join token is unknown, used up, revoked or over; `posternctl vm join-token` makes "
-      "another");
+      "the join token is unknown, used up, revoked or over; whoever manages the VM makes another "
+      "(POST /postern/v1/join-tokens)");
 }
 
 absl::StatusOr<VmId> VmOf(const JoinToken& token, absl::string_view name) {

@@ -64,8 +64,8 @@ absl::Status CheckVmsJoined(SqlTransaction& transaction, const Policy& policy) {
     if (vm) continue;
     return CodedError(absl::StatusCode::kNotFound, "ResourceNotFound",
                       absl::StrCat(id.ToString(),
-                                   " has not joined this controller; `posternctl vm join-token` "
-                                   "makes the token that its agent joins with"),
+                                   " has not joined this controller; its agent does with a join "
+                                   "token (POST /postern/v1/join-tokens)"),
                       absl::StrCat("properties.virtualMachines[", i, "].id"));
   }
   return absl::OkStatus();
