@@ -236,7 +236,7 @@ class Agent {
                                // drains soon, and tells the next change.
                                mailbox_.Ask([this](Gatekeeper&) { TellOfLink(); }).IgnoreError();
                              }},
-                        mailbox_, clock_);
+                        mailbox_, *clock_);
   }
 
   void TellOfLink() {
