@@ -184,6 +184,10 @@ class Controller {
     } else if (*next - now.wall < pause) {
       pause = std::max(*next - now.wall, absl::ZeroDuration());
     }
+    if (config_.audit_keep) {
+      const absl::Status trimmed = access_->TrimAudit(now.wall - *config_.audit_keep);
+      if (!trimmed.ok()) Tell(std::string(Annotate(trimmed, "trimming the audit").message()));
+    }
     const absl::Status renewed = issuer_->RefreshServerCertificate(now.wall);
     if (!renewed.ok()) Tell(std::string(renewed.message()));
     fleet_server_->CheckAll();

@@ -163,6 +163,9 @@ class AccessService {
   // DATA_LOSS naming the first row that is changed, missing or out of order.
   absl::Status VerifyAudit(const Caller& caller);
 
+  // Takes out rows of the audit from before `before`, a thousand at most.
+  absl::Status TrimAudit(absl::Time before);
+
   // What became due: requests that reached their end, approvals that nobody
   // gave. Called by a timer; gives the time of the next.
   absl::StatusOr<absl::Time> EndWhatIsDue();

@@ -39,4 +39,10 @@ absl::Status AccessService::VerifyAudit(const Caller& caller) {
   return absl::OkStatus();
 }
 
+absl::Status AccessService::TrimAudit(absl::Time before) {
+  return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
+    return controller::TrimAudit(transaction, before, kRowsAtOnce).status();
+  });
+}
+
 }  // namespace postern::controller

@@ -7,6 +7,7 @@
 #include "cli/describe.h"
 #include "cli/proto_time.h"
 #include "cli/table.h"
+#include "common/csv.h"
 #include "postern/v1/agent.pb.h"
 #include "tests/unit/cli/tool.h"
 
