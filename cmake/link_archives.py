@@ -3,7 +3,8 @@
     link_archives.py NAME,NAME,... COMMAND...
 
 Where COMMAND names lib<NAME>.so or -l<NAME>, and <NAME> is one of the names, that
-argument goes; the archives of all names come in one group instead.
+argument goes; the archives of all names come in one group instead, in the place of the
+last.
 """
 
 import os
@@ -19,14 +20,16 @@ def main(names, command):
     for argument in command:
         match = shared.fullmatch(argument)
         if match and match[1] in names and not argument.endswith((".a", ".o")):
-            place = len(linked) if place is None else place
+            # The last of what is replaced: the objects before it are all seen by then.
+            place = len(linked)
         else:
             linked.append(argument)
     if place is None:
         sys.exit(f"link_archives: the command links none of {', '.join(names)}")
-    # Last of what is replaced: the objects before it are all seen by then.
+    # What the archives need of the other shared libraries, the linker has passed by then.
+    others = [argument for argument in linked if re.search(r"\.so[.\d]*$", argument)]
     linked[place:place] = ["-Wl,--start-group", *(f"-l:lib{name}.a" for name in names),
-                           "-Wl,--end-group"]
+                           "-Wl,--end-group", *others]
     os.execvp(linked[0], linked)
 
 
