@@ -1,7 +1,8 @@
 // posternd: guards the management ports of this host.
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
+#include <exception>
+#include <iostream>
 #include <string>
 
 #include "agent/app/agent.h"
@@ -27,20 +28,20 @@ constexpr char kFooter[] =
 int TakeGateDown(const std::string& socket) {
   const absl::StatusOr<bool> removed = RemoveGate(socket);
   if (!removed.ok()) {
-    std::fprintf(stderr, "the gate stays: %s\n", Printable(removed.status().message()).c_str());
+    std::cerr << "the gate stays: " << Printable(removed.status().message()) << '\n';
     return kFailed;
   }
-  std::puts(*removed ? "The gate is down: Postern closes no port of this host any more."
-                     : "No gate stands: Postern closes no port of this host.");
+  std::cout << (*removed ? "The gate is down: Postern closes no port of this host any more.\n"
+                         : "No gate stands: Postern closes no port of this host.\n");
   return 0;
 }
 
 int TellCheck(const std::string& config_path, const absl::Status& checked) {
   if (!checked.ok()) {
-    std::fprintf(stderr, "%s\n", Printable(checked.message()).c_str());
+    std::cerr << Printable(checked.message()) << '\n';
     return kFailed;
   }
-  std::printf("%s: ok\n", config_path.c_str());
+  std::cout << config_path << ": ok\n";
   return 0;
 }
 
@@ -86,4 +87,11 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace postern
 
-int main(int argc, char** argv) { return postern::Main(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return postern::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "posternd: " << error.what() << '\n';
+    return postern::kFailed;
+  }
+}

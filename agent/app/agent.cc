@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -102,7 +103,7 @@ absl::Status BlockSignals() {
   const int error = pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   if (error != 0) return ErrnoStatus(error, "blocking signals");
   // A peer that is gone is told by the write's error.
-  std::signal(SIGPIPE, SIG_IGN);
+  if (std::signal(SIGPIPE, SIG_IGN) == SIG_ERR) return ErrnoStatus(errno, "ignoring SIGPIPE");
   return absl::OkStatus();
 }
 
@@ -124,7 +125,7 @@ class Agent {
   // Where it fails, a gate stands all the same: the one that stood, or a closed
   // one.
   absl::Status Start() {
-    const absl::Status status = TakeSteps();
+    absl::Status status = TakeSteps();
     if (!status.ok() && firewall_ != nullptr && sessions_ != nullptr) {
       const absl::Status closed = CloseAndTell(*firewall_, *sessions_, GateBeforeStart(config_));
       if (!closed.ok()) Log(Priority::kError, std::string(closed.message()));

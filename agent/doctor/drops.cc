@@ -109,7 +109,7 @@ class Drops {
     // The one that stops most.
     const DropAt& worst = *std::min_element(
         fate.drops.begin(), fate.drops.end(),
-        [](const DropAt& a, const DropAt& b) { return a.conditional < b.conditional; });
+        [](const DropAt& a, const DropAt& b) { return !a.conditional && b.conditional; });
     stop.place = worst.place;
     stop.verdict = worst.verdict;
     stop.extent = !fate.may_pass ? Extent::kAll : worst.conditional ? Extent::kSome : Extent::kRest;
@@ -213,7 +213,7 @@ std::string Remedy(const Victims& victims) {
 }
 
 std::string Consequence(const Victims& victims) {
-  const std::string never =
+  std::string never =
       "Each table decides for itself, and an accept in ours does not override a drop in another";
   if (!victims.stop.served) {
     return absl::StrCat(never,

@@ -45,7 +45,9 @@ struct Case {
   EffectKind kind;
   // The server's answers are treated alike.
   bool both_ways = false;
-  friend auto operator<=>(const Case&, const Case&) = default;
+  friend bool operator<(const Case& a, const Case& b) {
+    return std::tie(a.kind, a.both_ways) < std::tie(b.kind, b.both_ways);
+  }
 };
 
 Finding Describe(const Case& what, const Meddling& first, const std::set<uint16_t>& ports) {

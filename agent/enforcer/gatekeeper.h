@@ -313,7 +313,7 @@ class Gatekeeper {
   // what the store must learn: ends that fell due, deadlines on this boot's
   // clock, and the usage that the standing table counted and the new one will
   // not. Those that cannot be judged by this clock are withheld.
-  absl::Status RestoreGrants(const std::vector<Grant>& grants, const Now& now,
+  absl::Status RestoreGrants(const std::vector<Grant>& stored, const Now& now,
                              std::vector<Write>& writes, std::vector<Grant>& ended);
   // Records the start with `writes`. What the disk does not take now is in force and
   // waits in unrecorded_, but for grants of another boot among `stored`: these are

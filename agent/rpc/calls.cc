@@ -89,10 +89,10 @@ constexpr UnaryMethod kAgentMethods[] = {
 
 absl::StatusOr<std::shared_ptr<StreamSource>> OpenWatchEvents(const CallContext& context,
                                                               grpc::ByteBuffer& bytes,
-                                                              std::function<void()> wake) {
+                                                              const std::function<void()>& wake) {
   const absl::StatusOr<v1::WatchEventsRequest> request = Parse<v1::WatchEventsRequest>(bytes);
   if (!request.ok()) return request.status();
-  return context.watchers.Add(request->after_number(), std::move(wake));
+  return context.watchers.Add(request->after_number(), wake);
 }
 
 constexpr StreamMethod kWatchEvents = {
@@ -169,8 +169,9 @@ constexpr StreamMethod kHealthWatch = {
           side.health.RequestWatch(context, request, writer, side.queue.get(), side.queue.get(),
                                    tag);
         },
-    .open = [](const CallContext& /*context*/, grpc::ByteBuffer& bytes,
-               std::function<void()> /*wake*/) -> absl::StatusOr<std::shared_ptr<StreamSource>> {
+    .open =
+        [](const CallContext& /*context*/, grpc::ByteBuffer& bytes,
+           const std::function<void()>& /*wake*/) -> absl::StatusOr<std::shared_ptr<StreamSource>> {
       const absl::StatusOr<health::HealthCheckRequest> request =
           Parse<health::HealthCheckRequest>(bytes);
       if (!request.ok()) return request.status();

@@ -147,7 +147,7 @@ class GrpcServerImpl final : public GrpcServer {
     }
   }
 
-  void Work() {
+  void Work() const {
     pthread_setname_np(pthread_self(), side_.local ? "rpc-local" : "rpc-remote");
     void* tag = nullptr;
     bool ok = false;

@@ -26,7 +26,7 @@ struct StreamMethod {
   // returns only other threads may call it.
   absl::StatusOr<std::shared_ptr<StreamSource>> (*open)(const CallContext& context,
                                                         grpc::ByteBuffer& request,
-                                                        std::function<void()> wake);
+                                                        const std::function<void()>& wake);
 };
 
 // Waits for a call of `method`, and from then on for the next.

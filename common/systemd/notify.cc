@@ -2,6 +2,7 @@
 
 #include <systemd/sd-daemon.h>
 
+#include <cstdint>
 #include <ctime>
 #include <string>
 
@@ -24,7 +25,7 @@ void NotifyStatus(absl::string_view status) { Notify(absl::StrCat("STATUS=", Pri
 void NotifyReloading() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
-  const long long microseconds = now.tv_sec * 1'000'000LL + now.tv_nsec / 1000;
+  const int64_t microseconds = int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
   Notify(absl::StrCat("RELOADING=1\nMONOTONIC_USEC=", microseconds));
 }
 
