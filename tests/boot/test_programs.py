@@ -29,7 +29,5 @@ def method(name):
     return run
 
 
-def load_tests(loader, *_):
-    for path in programs.paths(case.Shared.stage.build, case.Shared.stage.kernel):
-        setattr(Programs, f"test_{path.name}", method(path.name))
-    return loader.loadTestsFromTestCase(Programs)
+for program in programs.paths(case.Shared.stage.build, case.Shared.stage.kernel):
+    setattr(Programs, f"test_{program.name}", method(program.name))
