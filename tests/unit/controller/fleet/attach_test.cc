@@ -199,9 +199,10 @@ class AttachTest : public testing::Test {
   SystemClock clock_;
   std::unique_ptr<TestStore> store_;
   std::unique_ptr<Issuer> issuer_;
-  std::unique_ptr<FleetServer> server_;
   std::unique_ptr<AccessService> access_;
   std::unique_ptr<FleetService> fleet_;
+  // Goes before what it serves from.
+  std::unique_ptr<FleetServer> server_;
   uint16_t port_ = 0;
 };
 
