@@ -18,3 +18,5 @@ pkg_check_modules(sqlite REQUIRED IMPORTED_TARGET sqlite3)
 find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 # Debian has the reflection library in libgrpc++-dev, without a .pc file.
 find_library(GRPC_REFLECTION grpc++_reflection REQUIRED)
+# Debian's cjose.pc wants jansson's, which only jansson's own headers need.
+find_library(CJOSE cjose REQUIRED)

@@ -22,6 +22,7 @@
 #include "controller/fleet/fleet_server.h"
 #include "controller/fleet/issuer.h"
 #include "controller/identity/authenticator.h"
+#include "controller/identity/trusted_issuers.h"
 #include "controller/rest/api.h"
 #include "controller/rest/http_server.h"
 #include "controller/service/access_service.h"
@@ -92,7 +93,8 @@ class Controller {
     access_ = std::make_unique<AccessService>(
         *database_, clock_, [this](const std::vector<std::string>& vms) { Changed(vms); });
     fleet_ = std::make_unique<FleetService>(*database_, clock_);
-    authenticator_ = std::make_unique<Authenticator>(*database_, clock_);
+    issuers_ = std::make_unique<TrustedIssuers>(config_.oidc, clock_, FetchKeys, Tell);
+    authenticator_ = std::make_unique<Authenticator>(*database_, *issuers_, clock_);
     POSTERN_RETURN_IF_ERROR(MakeFirstOwner());
     POSTERN_RETURN_IF_ERROR(Serve());
     POSTERN_RETURN_IF_ERROR(loop_->OnAlarm([this] { OnAlarm(); }));
@@ -213,6 +215,7 @@ class Controller {
   std::unique_ptr<Issuer> issuer_;
   std::unique_ptr<AccessService> access_;
   std::unique_ptr<FleetService> fleet_;
+  std::unique_ptr<TrustedIssuers> issuers_;
   std::unique_ptr<Authenticator> authenticator_;
   std::unique_ptr<CertificateSource> certificates_;
   std::unique_ptr<Api> api_;

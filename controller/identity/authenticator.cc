@@ -33,10 +33,12 @@ absl::StatusOr<std::string> Authenticator::Authenticate(
   }
   const absl::string_view token = absl::StripAsciiWhitespace(authorization.substr(kScheme.size()));
   if (token.empty() || token.size() > kMaxTokenBytes) return NotKnown();
-  return PrincipalOfToken(token);
+  // JSON Web Tokens have dots, and this controller's own have none.
+  if (absl::StrContains(token, '.')) return issuers_.PrincipalOf(std::string(token));
+  return PrincipalOfOwnToken(token);
 }
 
-absl::StatusOr<std::string> Authenticator::PrincipalOfToken(absl::string_view token) {
+absl::StatusOr<std::string> Authenticator::PrincipalOfOwnToken(absl::string_view token) {
   std::optional<AccessToken> found;
   const std::string hash = Sha256Hex(token);
   const absl::Status read = database_.Read([&](SqlTransaction& transaction) -> absl::Status {

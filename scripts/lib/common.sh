@@ -20,8 +20,8 @@ export CCACHE_BASEDIR=$TOP
 # shellcheck disable=SC2034  # for those who source this
 readonly BUILD_PACKAGES=(
   cmake ninja-build g++ ccache pkg-config
-  libabsl-dev libbenchmark-dev libboost1.81-dev libcli11-dev libgmock-dev libgrpc++-dev libgtest-dev libmnl-dev
-  libnftnl-dev libpq-dev libprotobuf-dev libsqlite3-dev libssl-dev libsystemd-dev libyaml-cpp-dev
+  libabsl-dev libbenchmark-dev libboost1.81-dev libcjose-dev libcli11-dev libgmock-dev libgrpc++-dev libgtest-dev
+  libmnl-dev libnftnl-dev libpq-dev libprotobuf-dev libsqlite3-dev libssl-dev libsystemd-dev libyaml-cpp-dev
   nlohmann-json3-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc
   conntrack gcc iproute2 nftables postgresql-15 python3 spin util-linux)

@@ -33,7 +33,7 @@ class ApiTest : public testing::Test {
     access_ = std::make_unique<AccessService>(store_->database(), clock_,
                                               [](const std::vector<std::string>&) {});
     fleet_ = std::make_unique<FleetService>(store_->database(), clock_);
-    authenticator_ = std::make_unique<Authenticator>(store_->database(), clock_);
+    authenticator_ = std::make_unique<Authenticator>(store_->database(), issuers_, clock_);
     api_ = std::make_unique<Api>(
         *access_, *authenticator_, clock_,
         ApiOptions{.public_url = "https://postern.example.org", .report = [](const auto&) {}});
@@ -113,6 +113,7 @@ class ApiTest : public testing::Test {
   std::unique_ptr<TestStore> store_;
   std::unique_ptr<AccessService> access_;
   std::unique_ptr<FleetService> fleet_;
+  TrustedIssuers issuers_{{}, clock_, FetchKeys, [](const std::string&) {}};
   std::unique_ptr<Authenticator> authenticator_;
   std::unique_ptr<Api> api_;
   std::string token_;

@@ -1,0 +1,121 @@
+// The client against the controller's own server, over real TLS on loopback.
+
+#include "controller/identity/https_get.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "controller/rest/http_server.h"
+#include "tests/support/certificates.h"
+
+namespace postern::controller {
+namespace {
+
+using testing::HasSubstr;
+
+class HttpsGetTest : public testing::Test {
+ protected:
+  ~HttpsGetTest() override { LetGo(); }
+
+  void LetGo() {
+    if (!done_.HasBeenNotified()) done_.Notify();
+  }
+
+  void Serve(const LeafOptions& leaf = {.names = {"IP:127.0.0.1", "DNS:localhost"}}) {
+    HttpServerOptions options{.address = *Address::Parse("127.0.0.1")};
+    const Identity identity = authority_.Issue(leaf);
+    options.tls = [identity] {
+      return ServerTls{.certificate = identity.cert, .key = identity.key};
+    };
+    options.handle = [this](const HttpRequest& request) -> HttpResponse {
+      if (request.target == "/slow") done_.WaitForNotification();
+      if (request.target == "/moved") {
+        return {.status = 302, .headers = {{"Location", Url("/keys")}}};
+      }
+      if (request.target == "/large") return {.body = std::string(300'000, 'a')};
+      if (request.target == "/keys") return {.body = request.Header("host")};
+      return {.status = 404};
+    };
+    absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::Start(std::move(options));
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+
+  std::string Url(const std::string& path, const std::string& host = "127.0.0.1") const {
+    return absl::StrCat("https://", host, ":", server_->port(), path);
+  }
+
+  absl::StatusOr<std::string> Get(const std::string& url,
+                                  absl::Duration time = absl::Seconds(20)) const {
+    return HttpsGet({.url = url, .authorities = authority_.cert(), .time = time});
+  }
+
+  std::string Problem(const std::string& url, absl::Duration time = absl::Seconds(20)) const {
+    return std::string(Get(url, time).status().message());
+  }
+
+  const TestAuthority authority_{"test"};
+  absl::Notification done_;
+  std::unique_ptr<HttpServer> server_;
+};
+
+TEST_F(HttpsGetTest, GivesTheBody) {
+  Serve();
+  const absl::StatusOr<std::string> body = Get(Url("/keys"));
+  ASSERT_TRUE(body.ok()) << body.status();
+  EXPECT_EQ(*body, absl::StrCat("127.0.0.1:", server_->port()));
+  EXPECT_TRUE(Get(Url("/keys", "localhost")).ok());
+}
+
+TEST_F(HttpsGetTest, RefusesAServerThatIsAnother) {
+  Serve({.names = {"DNS:keys.example.org"}});
+  EXPECT_THAT(Problem(Url("/keys")), HasSubstr("certificate verify failed"));
+}
+
+TEST_F(HttpsGetTest, RefusesAnAuthorityThatIsNotTrusted) {
+  Serve();
+  const TestAuthority other("other");
+  EXPECT_THAT(
+      std::string(HttpsGet({.url = Url("/keys"), .authorities = other.cert()}).status().message()),
+      HasSubstr("certificate verify failed"));
+  EXPECT_THAT(std::string(HttpsGet({.url = Url("/keys")}).status().message()),
+              HasSubstr("certificate verify failed"));
+}
+
+TEST_F(HttpsGetTest, RefusesACertificateThatIsOver) {
+  Serve({.names = {"IP:127.0.0.1"},
+         .from = absl::Now() - absl::Hours(2),
+         .until = absl::Now() - absl::Hours(1)});
+  EXPECT_THAT(Problem(Url("/keys")), HasSubstr("certificate verify failed"));
+}
+
+TEST_F(HttpsGetTest, TakesNoOtherAnswer) {
+  Serve();
+  EXPECT_THAT(Problem(Url("/moved")), HasSubstr("answers 302"));
+  EXPECT_THAT(Problem(Url("/none")), HasSubstr("answers 404"));
+  EXPECT_THAT(Problem(Url("/large")), HasSubstr("reading"));
+  EXPECT_THAT(Problem(Url("/slow"), absl::Milliseconds(200)), HasSubstr("too long"));
+  const std::string gone = Url("/keys");
+  LetGo();
+  server_.reset();
+  EXPECT_THAT(Problem(gone), HasSubstr("connecting"));
+}
+
+TEST_F(HttpsGetTest, RefusesWhatIsNoAddress) {
+  for (const char* url :
+       {"", "http://localhost/", "https://", "https:///keys", "https://localhost:0/",
+        "https://localhost:99999/", "https://localhost:x/", "https://[::1/", "https://u@localhost/",
+        "https://localhost/a b", "https://localhost/\r\nX: y"}) {
+    EXPECT_EQ(Get(url).status().code(), absl::StatusCode::kInvalidArgument) << url;
+  }
+}
+
+}  // namespace
+}  // namespace postern::controller
