@@ -19,9 +19,9 @@ namespace {
 
 constexpr size_t kMaxIdBytes = 128;
 constexpr size_t kMostNames = 10'000;
-// Before it is known who calls: many may share an address.
-constexpr double kPerAddress = 100;
-constexpr double kAddressBurst = 400;
+// Before it is known who calls: many may share a network.
+constexpr double kPerNetwork = 100;
+constexpr double kNetworkBurst = 400;
 constexpr double kPerPrincipal = 20;
 constexpr double kPrincipalBurst = 100;
 
@@ -65,7 +65,7 @@ Api::Api(AccessService& access, Authenticator& authenticator, const Clock& clock
       authenticator_(authenticator),
       clock_(clock),
       options_(std::move(options)),
-      by_address_(kPerAddress, kAddressBurst, kMostNames),
+      by_network_(kPerNetwork, kNetworkBurst, kMostNames),
       by_principal_(kPerPrincipal, kPrincipalBurst, kMostNames) {}
 
 HttpResponse Api::Handle(const HttpRequest& request) {
@@ -87,8 +87,7 @@ HttpResponse Api::Handle(const HttpRequest& request) {
 
 absl::StatusOr<HttpResponse> Api::Answer(const HttpRequest& request, Caller& caller) {
   const BootTime now = clock_.Read().boot;
-  const std::string address = request.peer ? request.peer->ToString() : "";
-  absl::Duration wait = by_address_.Take(address, now);
+  absl::Duration wait = by_network_.Take(NetworkOf(request.peer), now);
   if (wait > absl::ZeroDuration()) return Limited(wait);
   POSTERN_ASSIGN_OR_RETURN(const Target target, ParseTarget(request.target));
   if (IsHealth(target)) return JsonResponse(200, {{"status", "ok"}});

@@ -48,7 +48,7 @@ class Api {
   Authenticator& authenticator_;
   const Clock& clock_;
   const ApiOptions options_;
-  RateLimit by_address_;
+  RateLimit by_network_;
   RateLimit by_principal_;
 };
 

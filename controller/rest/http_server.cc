@@ -1,7 +1,5 @@
 #include "controller/rest/http_server.h"
 
-#include <openssl/x509v3.h>
-
 #include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/v6_only.hpp>
@@ -12,17 +10,16 @@
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
 #include <chrono>
-#include <list>
 #include <mutex>
 #include <thread>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "common/pki/openssl.h"
 #include "common/status.h"
+#include "common/uuid.h"
+#include "controller/rest/open_connections.h"
+#include "controller/rest/server_tls.h"
 
 namespace postern::controller {
 namespace {
@@ -32,52 +29,14 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using asio::ip::tcp;
 using boost::system::error_code;
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kFirstRead = 4096;
+constexpr size_t kDrainedRead = 16384;
 
 asio::ip::address AsioAddress(const Address& address) {
   error_code ignored;
   return asio::ip::make_address(address.ToString(), ignored);
-}
-
-// TLS 1.2 with forward secrecy, and 1.3, which has nothing else.
-constexpr char kCiphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
-
-absl::StatusOr<std::shared_ptr<asio::ssl::context>> ContextOf(const ServerTls& tls) {
-  auto context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
-  error_code error;
-  context->set_options(asio::ssl::context::no_sslv2 | asio::ssl::context::no_sslv3 |
-                       asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1);
-  SSL_CTX_set_cipher_list(context->native_handle(), kCiphers);
-  context->use_certificate_chain(asio::buffer(tls.certificate), error);
-  if (!error) context->use_private_key(asio::buffer(tls.key), asio::ssl::context::pem, error);
-  if (!error && !tls.client_authorities.empty()) {
-    context->add_certificate_authority(asio::buffer(tls.client_authorities), error);
-    context->set_verify_mode(asio::ssl::verify_peer);
-    // Sessions are resumed only within the same kind of server (SSL_CTX_set_session_id_context(3)).
-    constexpr unsigned char kSessions[] = "postern";
-    SSL_CTX_set_session_id_context(context->native_handle(), kSessions, sizeof kSessions - 1);
-  }
-  if (error) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the certificate cannot serve: ", error.message()));
-  }
-  return context;
-}
-
-std::vector<std::string> UrisOf(SSL* ssl) {
-  std::vector<std::string> uris;
-  const X509Ptr certificate(SSL_get1_peer_certificate(ssl));
-  if (certificate == nullptr) return uris;
-  auto* names = static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr));
-  const absl::Cleanup free_names = [names] { GENERAL_NAMES_free(names); };
-  for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
-    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names, i);
-    if (name->type != GEN_URI) continue;
-    const ASN1_STRING* uri = name->d.uniformResourceIdentifier;
-    uris.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(uri)),
-                      static_cast<size_t>(ASN1_STRING_length(uri)));
-  }
-  return uris;
 }
 
 std::optional<Address> PeerAddress(const tcp::socket& socket) {
@@ -92,18 +51,21 @@ std::optional<Address> PeerAddress(const tcp::socket& socket) {
 class Server;
 
 // One connection. All of it runs on the server's one I/O thread.
-class Connection : public std::enable_shared_from_this<Connection> {
+class Connection final : public OpenConnection, public std::enable_shared_from_this<Connection> {
  public:
   Connection(Server& server, tcp::socket socket, std::shared_ptr<asio::ssl::context> context)
       : server_(server),
         context_(std::move(context)),
         peer_(PeerAddress(socket)),
+        network_(NetworkOf(peer_)),
         stream_(std::move(socket), *context_) {}
 
   void Start();
-  // Waits for a request, or for its rest; nobody waits for an answer.
-  bool idle() const { return idle_; }
-  void Close() { beast::get_lowest_layer(stream_).close(); }
+  const std::string& network() const override { return network_; }
+  // Waits for a request, or for its rest.
+  bool idle() const override { return idle_; }
+  Clock::time_point idle_since() const override { return idle_since_; }
+  void Close() override { beast::get_lowest_layer(stream_).close(); }
 
  private:
   using Parser = http::request_parser<http::string_body>;
@@ -111,9 +73,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Expire(absl::Duration after) {
     beast::get_lowest_layer(stream_).expires_after(absl::ToChronoNanoseconds(after));
   }
+  void AwaitRequest();
   void ReadHeader();
   void ReadBody();
   void Refuse(const error_code& error);
+  void RefuseWith(int status, absl::string_view why);
   void Handle();
   void Answer(HttpResponse response);
   void Write(std::shared_ptr<http::response<http::string_body>> response);
@@ -121,33 +85,41 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void NextPart(std::shared_ptr<HttpResponse> response);
   void WritePart(std::shared_ptr<HttpResponse> response, const absl::StatusOr<std::string>& part);
   void Finish(const error_code& error);
+  void Drain(size_t most);
   void Shutdown();
 
   Server& server_;
   const std::shared_ptr<asio::ssl::context> context_;
   const std::optional<Address> peer_;
+  const std::string network_;
   beast::ssl_stream<beast::tcp_stream> stream_;
   beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   std::vector<std::string> certificate_uris_;
   std::string part_;
   bool keep_alive_ = false;
+  // Asked for by HEAD: the answer has no body.
+  bool head_ = false;
+  // The rest of a request that was refused is still on its way.
+  bool refused_ = false;
   bool idle_ = true;
+  Clock::time_point idle_since_ = Clock::now();
 };
 
 class Server final : public HttpServer {
  public:
   explicit Server(HttpServerOptions options)
-      : options_(std::move(options)), acceptor_(io_), workers_(options_.workers) {}
+      : options_(std::move(options)),
+        acceptor_(io_),
+        workers_(options_.workers),
+        connections_(options_.max_connections, options_.max_connections_of_one) {}
 
   ~Server() override {
     asio::post(io_, [this] {
       stopping_ = true;
       error_code ignored;
       acceptor_.close(ignored);
-      for (const std::weak_ptr<Connection>& one : connections_) {
-        if (const std::shared_ptr<Connection> connection = one.lock()) connection->Close();
-      }
+      connections_.CloseAll();
     });
     workers_.join();
     if (thread_.joinable()) thread_.join();
@@ -155,7 +127,7 @@ class Server final : public HttpServer {
 
   absl::Status Listen() {
     const ServerTls tls = options_.tls();
-    POSTERN_ASSIGN_OR_RETURN(context_, ContextOf(tls));
+    POSTERN_ASSIGN_OR_RETURN(context_, ServerContext(tls));
     generation_ = tls.generation;
     const tcp::endpoint endpoint(AsioAddress(options_.address), options_.port);
     error_code error;
@@ -202,26 +174,12 @@ class Server final : public HttpServer {
   }
 
   void Take(tcp::socket socket) {
-    MakeRoom();
-    if (connections_.size() >= options_.max_connections) return;
+    if (!connections_.MakeRoom(NetworkOf(PeerAddress(socket)))) return;
     error_code ignored;
     socket.set_option(tcp::no_delay(true), ignored);
     const auto connection = std::make_shared<Connection>(*this, std::move(socket), Context());
-    connections_.push_back(connection);
+    connections_.Add(connection);
     connection->Start();
-  }
-
-  // Oldest first: the first idle one has been so for long.
-  void MakeRoom() {
-    connections_.remove_if([](const std::weak_ptr<Connection>& one) { return one.expired(); });
-    if (connections_.size() < options_.max_connections) return;
-    for (auto one = connections_.begin(); one != connections_.end(); ++one) {
-      const std::shared_ptr<Connection> connection = one->lock();
-      if (connection == nullptr || !connection->idle()) continue;
-      connection->Close();
-      connections_.erase(one);
-      return;
-    }
   }
 
   // What the certificate files hold now; what they held before while they cannot
@@ -229,7 +187,7 @@ class Server final : public HttpServer {
   std::shared_ptr<asio::ssl::context> Context() {
     const ServerTls tls = options_.tls();
     if (tls.generation != generation_) {
-      absl::StatusOr<std::shared_ptr<asio::ssl::context>> context = ContextOf(tls);
+      absl::StatusOr<std::shared_ptr<asio::ssl::context>> context = ServerContext(tls);
       if (context.ok()) context_ = *std::move(context);
       generation_ = tls.generation;
     }
@@ -242,7 +200,7 @@ class Server final : public HttpServer {
   asio::thread_pool workers_;
   std::shared_ptr<asio::ssl::context> context_;
   uint64_t generation_ = 0;
-  std::list<std::weak_ptr<Connection>> connections_;
+  OpenConnections connections_;
   bool stopping_ = false;
   uint16_t port_ = 0;
   std::thread thread_;
@@ -250,20 +208,35 @@ class Server final : public HttpServer {
 
 void Connection::Start() {
   Expire(server_.options().handshake_time);
-  stream_.async_handshake(asio::ssl::stream_base::server,
-                          [self = shared_from_this()](const error_code& error) {
-                            if (error) return;
-                            self->certificate_uris_ = UrisOf(self->stream_.native_handle());
+  stream_.async_handshake(
+      asio::ssl::stream_base::server, [self = shared_from_this()](const error_code& error) {
+        if (error) return;
+        self->certificate_uris_ = CertificateUris(self->stream_.native_handle());
+        self->AwaitRequest();
+      });
+}
+
+// One that has sent nothing of a request yet may take its time.
+void Connection::AwaitRequest() {
+  idle_ = true;
+  idle_since_ = Clock::now();
+  if (buffer_.size() > 0) return ReadHeader();
+  Expire(server_.options().idle_time);
+  stream_.async_read_some(buffer_.prepare(kFirstRead),
+                          [self = shared_from_this()](const error_code& error, size_t size) {
+                            if (error) return self->Shutdown();
+                            self->buffer_.commit(size);
                             self->ReadHeader();
                           });
 }
 
 void Connection::ReadHeader() {
-  idle_ = true;
   parser_.emplace();
+  head_ = false;
   parser_->header_limit(static_cast<uint32_t>(server_.options().max_header_bytes));
   parser_->body_limit(server_.options().max_body_bytes);
-  Expire(server_.options().idle_time);
+  // For its header and its body together.
+  Expire(server_.options().request_time);
   http::async_read_header(stream_, buffer_, *parser_,
                           [self = shared_from_this()](const error_code& error, size_t) {
                             if (error) return self->Refuse(error);
@@ -271,8 +244,26 @@ void Connection::ReadHeader() {
                           });
 }
 
+// Why a header is not accepted although it can be read (RFC 9112, 3.2 and 6.3):
+// where a proxy before us reads it in another way, one request would hide in
+// another. "" where it is.
+absl::string_view Ambiguous(const http::request_parser<http::string_body>& parser) {
+  const auto& header = parser.get();
+  if (header.count(http::field::transfer_encoding) > 0) {
+    if (header.version() < 11) return "Transfer-Encoding in HTTP/1.0";
+    if (!beast::iequals(header[http::field::transfer_encoding], "chunked")) {
+      return "a Transfer-Encoding that is not chunked";
+    }
+  }
+  const size_t hosts = header.count(http::field::host);
+  if (hosts > 1 || (hosts == 0 && header.version() >= 11)) return "not one Host";
+  return "";
+}
+
 void Connection::ReadBody() {
-  Expire(server_.options().body_time);
+  head_ = parser_->get().method() == http::verb::head;
+  const absl::string_view ambiguous = Ambiguous(*parser_);
+  if (!ambiguous.empty()) return RefuseWith(400, ambiguous);
   const auto read = [self = shared_from_this()] {
     http::async_read(self->stream_, self->buffer_, *self->parser_,
                      [self](const error_code& error, size_t) {
@@ -292,14 +283,19 @@ void Connection::ReadBody() {
 void Connection::Refuse(const error_code& error) {
   if (error == http::error::end_of_stream) return Shutdown();
   if (error.category() != make_error_code(http::error::end_of_stream).category()) return;
-  HttpResponse response{.status = 400};
-  if (error == http::error::body_limit) response.status = 413;
-  if (error == http::error::header_limit) response.status = 431;
-  response.headers = {{"Content-Type", "application/json"}, {"Connection", "close"}};
-  response.body =
-      absl::StrCat(R"({"error":{"code":"InvalidRequestContent","message":"the request )",
-                   "cannot be read: ", error.message(), R"("}})");
+  const int status = error == http::error::body_limit     ? 413
+                     : error == http::error::header_limit ? 431
+                                                          : 400;
+  RefuseWith(status, error.message());
+}
+
+void Connection::RefuseWith(int status, absl::string_view why) {
+  HttpResponse response{.status = status};
+  response.headers = {{"Content-Type", "application/json"}, {"x-ms-request-id", NewUuid()}};
+  response.body = absl::StrCat(R"({"error":{"code":"InvalidRequestContent","message":")",
+                               "the request cannot be read: ", why, R"("}})");
   keep_alive_ = false;
+  refused_ = true;
   Answer(std::move(response));
 }
 
@@ -328,7 +324,7 @@ void Connection::Handle() {
 
 void Connection::Answer(HttpResponse response) {
   if (server_.stopping()) return;
-  if (response.more) return WriteParts(std::move(response));
+  if (response.more && !head_) return WriteParts(std::move(response));
   auto message = std::make_shared<http::response<http::string_body>>();
   message->version(11);
   message->result(static_cast<unsigned>(response.status));
@@ -337,6 +333,8 @@ void Connection::Answer(HttpResponse response) {
   message->keep_alive(keep_alive_);
   // RFC 9110, 8.6: there is no length where there can be no content.
   if (response.status != 204) message->prepare_payload();
+  // An answer to HEAD has the length of what is not sent.
+  if (head_) message->body().clear();
   Write(std::move(message));
 }
 
@@ -395,8 +393,22 @@ void Connection::WritePart(std::shared_ptr<HttpResponse> response,
 
 void Connection::Finish(const error_code& error) {
   if (error || server_.stopping()) return;
+  if (refused_) {
+    Expire(server_.options().drain_time);
+    return Drain(2 * server_.options().max_body_bytes);
+  }
   if (!keep_alive_) return Shutdown();
-  ReadHeader();
+  AwaitRequest();
+}
+
+// Whoever is still sending when the connection closes may never see the answer.
+void Connection::Drain(size_t most) {
+  buffer_.clear();
+  stream_.async_read_some(buffer_.prepare(kDrainedRead),
+                          [self = shared_from_this(), most](const error_code& error, size_t size) {
+                            if (error || size >= most) return self->Shutdown();
+                            self->Drain(most - size);
+                          });
 }
 
 void Connection::Shutdown() {

@@ -40,11 +40,16 @@ struct HttpServerOptions {
   size_t max_body_bytes = 1 << 20;
   // Where there are more, the one that has been idle for longest makes room.
   size_t max_connections = 2048;
+  // The same, for the connections of one network (NetworkOf).
+  size_t max_connections_of_one = 512;
   absl::Duration handshake_time = absl::Seconds(10);
-  // From the end of a response to the end of the next request's header.
+  // From the end of a response to the first byte of the next request.
   absl::Duration idle_time = absl::Seconds(60);
-  absl::Duration body_time = absl::Seconds(15);
+  // From there to its last byte.
+  absl::Duration request_time = absl::Seconds(15);
   absl::Duration response_time = absl::Seconds(60);
+  // For what somebody goes on sending whose request is refused already.
+  absl::Duration drain_time = absl::Seconds(2);
 };
 
 class HttpServer {
