@@ -215,6 +215,14 @@ std::string DescribeStatus(const v1::GetStatusResponse& status, const Reader& re
   if (status.has_clock_skew()) {
     block.Add("clock", DescribeSkew(FromProto(status.clock_skew())));
   }
+  if (status.has_controller()) {
+    const v1::ControllerState& controller = status.controller();
+    block.Add(
+        "controller",
+        absl::StrCat(Printable(controller.address()),
+                     controller.attached() ? ", attached since " : ", away since ",
+                     LongTime(controller.since(), at_agent), "; revision ", controller.revision()));
+  }
   block.Add("started", LongTime(status.started(), at_agent));
   block.Add("listens on", or_else(Printable(status.listen_address()), "the local socket only"));
   block.Add("your address", or_else(Printable(status.caller_address()), "the local socket"));

@@ -229,8 +229,6 @@ class Agent {
                          .state_dir = config_.state_dir,
                          .version = kVersion,
                          .name = HostName(),
-                         .guarded_ports = config_.limits.guarded_ports,
-                         .max_duration = config_.limits.max_duration,
                          .changed =
                              [this] {
                                // After the link's thread has it: one that is full
@@ -242,12 +240,14 @@ class Agent {
 
   void TellOfLink() {
     if (link_ == nullptr) return;
-    const LinkState state = link_->state();
+    server_->Tell(Facts());
+    LinkState state = link_->state();
+    if (state.attached == logged_link_.attached && state.problem == logged_link_.problem) return;
     Log(state.problem.empty() ? Priority::kInfo : Priority::kWarning,
         absl::StrCat("the controller at ", config_.controller->address,
                      state.attached ? " is attached" : " is away",
                      state.problem.empty() ? "" : ": ", state.problem));
-    server_->Reload(config_, Facts());
+    logged_link_ = std::move(state);
   }
 
   v1::Metrics ReadMetrics() {
@@ -395,6 +395,11 @@ class Agent {
     AgentFacts facts{.version = kVersion, .warnings = {}};
     if (link_ != nullptr) {
       const LinkState state = link_->state();
+      facts.controller = {.address = config_.controller->address,
+                          .attached = state.attached,
+                          .since = state.since,
+                          .problem = state.problem,
+                          .revision = state.revision};
       if (!state.problem.empty()) {
         facts.warnings.push_back(absl::StrCat("controller ", config_.controller->address, ": ",
                                               state.problem, "; live grants run on to their ends"));
@@ -440,6 +445,8 @@ class Agent {
   std::string metrics_missing_;
   // Null where agent.yaml names no controller.
   std::unique_ptr<Link> link_;
+  // What the log says of it.
+  LinkState logged_link_;
   std::optional<ClockWatch> clock_watch_;
   // Empty where the ledger was sound.
   std::string ledger_replaced_;

@@ -132,12 +132,12 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const RevokeGrant& revoke
   if (before.state != GrantState::kActive) {
     return Change{.before = before, .after = before, .event = {}, .reply = {}};
   }
-  const std::string cause = revoke.reason.empty()
-                                ? absl::StrCat("revoked by ", actor)
-                                : absl::StrCat("revoked by ", actor, ": ", revoke.reason);
+  std::string cause = absl::StrCat(revoke.superseded ? "superseded by " : "revoked by ", actor);
+  if (!revoke.reason.empty()) absl::StrAppend(&cause, ": ", revoke.reason);
   Grant after = before;
   Report(usage_.Read(now, {&after}), "reading a revoked grant's usage");
   after = Revoked(after, cause, now);
+  if (revoke.superseded) after.state = GrantState::kSuperseded;
   after.sessions_pending = !revoke.keep_sessions;
   AuditEvent event = EventOf(AuditKind::kGrantRevoked, after, actor, now.wall);
   event.detail = cause;

@@ -49,7 +49,9 @@ struct MoveGrant {
 struct RevokeGrant {
   std::string id;
   bool keep_sessions = false;
-  std::string reason;
+  std::string reason = {};
+  // A newer grant takes its place.
+  bool superseded = false;
 };
 
 // One change that somebody asks for, and where the answer goes.
@@ -210,6 +212,8 @@ class Gatekeeper {
   // At most `most` of the sources that were refused in the last kDeniedFor.
   absl::StatusOr<DeniedAnswer> Denied(size_t most);
   size_t live_grants() const { return ledger_.size(); }
+  // As they are in force.
+  const Limits& limits() const { return options_.limits; }
   // The wall time of the next end; empty without live grants.
   std::optional<absl::Time> NextEnd() const;
   uint64_t last_audit_number() const { return audit_number_; }

@@ -19,11 +19,11 @@ constexpr size_t kMaxBytes = size_t{1} << 20;
 // Between the three parts of the file; PEM has no such line.
 constexpr char kSeparator[] = "\n# ----\n";
 
-std::string PathIn(const std::string& state_dir) {
+}  // namespace
+
+std::string IdentityPath(const std::string& state_dir) {
   return absl::StrCat(state_dir, "/controller-identity.pem");
 }
-
-}  // namespace
 
 absl::StatusOr<LinkIdentity> MakeIdentity(const std::string& certificate, const std::string& key,
                                           const std::string& authorities) {
@@ -33,15 +33,17 @@ absl::StatusOr<LinkIdentity> MakeIdentity(const std::string& certificate, const 
   if (X509_check_private_key(parsed.get(), parsed_key.get()) != 1) {
     return absl::InvalidArgumentError("the controller's certificate is for another key");
   }
+  POSTERN_RETURN_IF_ERROR(ReadCertificate(authorities, "the controller's authorities").status());
   POSTERN_ASSIGN_OR_RETURN(const CertificateFacts facts, FactsOf(certificate));
   return LinkIdentity{.certificate = certificate,
                       .key = key,
                       .authorities = authorities,
-                      .renew_at = facts.begin + (facts.end - facts.begin) * 2 / 3};
+                      .renew_at = facts.begin + (facts.end - facts.begin) * 2 / 3,
+                      .end = facts.end};
 }
 
 absl::StatusOr<LinkIdentity> LoadIdentity(const std::string& state_dir) {
-  const std::string path = PathIn(state_dir);
+  const std::string path = IdentityPath(state_dir);
   POSTERN_ASSIGN_OR_RETURN(const FileContent file, ReadSmallFile(path, kMaxBytes));
   const std::vector<std::string> parts = absl::StrSplit(file.bytes, kSeparator);
   if (parts.size() != 3) {
@@ -55,7 +57,7 @@ absl::StatusOr<LinkIdentity> LoadIdentity(const std::string& state_dir) {
 
 absl::Status SaveIdentity(const std::string& state_dir, const LinkIdentity& identity) {
   constexpr mode_t kOwnerAlone = 0600;
-  return ReplaceFile(PathIn(state_dir),
+  return ReplaceFile(IdentityPath(state_dir),
                      absl::StrCat(identity.certificate, kSeparator, identity.key, kSeparator,
                                   identity.authorities),
                      kOwnerAlone);

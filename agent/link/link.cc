@@ -7,18 +7,17 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
-#include <future>
 #include <mutex>
 #include <random>
+#include <set>
 #include <thread>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "agent/link/identity_files.h"
+#include "agent/link/applier.h"
+#include "agent/link/channel.h"
+#include "agent/link/enrolment.h"
 #include "agent/link/plan.h"
-#include "common/config/files.h"
-#include "common/pki/request.h"
 #include "common/status.h"
 
 namespace postern {
@@ -26,55 +25,13 @@ namespace {
 
 using Stream = grpc::ClientReaderWriter<v1::AgentMessage, v1::WantedState>;
 
-constexpr int kMaxMessageBytes = 4 << 20;
-constexpr size_t kMaxTokenFileBytes = 1024;
-constexpr int kKeepaliveMs = 30'000;
-constexpr int kKeepaliveAnswerMs = 20'000;
-constexpr absl::Duration kCallTime = absl::Seconds(30);
 constexpr absl::Duration kFirstPause = absl::Seconds(1);
 constexpr absl::Duration kLongestPause = absl::Minutes(2);
-// How soon a step is tried again that failed for a reason that may pass.
-constexpr absl::Duration kRetryPause = absl::Seconds(5);
-// How often it is looked whether the certificate has to be renewed.
+// At the latest it is looked again whether the certificate has to be renewed, and
+// a renewal that failed is tried again.
 constexpr absl::Duration kRenewLook = absl::Hours(1);
 // Ends that wait for a stream to be told.
 constexpr size_t kMostWaiting = 10'000;
-
-absl::Status FromGrpc(const grpc::Status& status) {
-  if (status.ok()) return absl::OkStatus();
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
-}
-
-bool MayPass(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status) ||
-         absl::IsInternal(status) || absl::IsAborted(status);
-}
-
-std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address, const std::string& ca,
-                                         const LinkIdentity* identity) {
-  grpc::SslCredentialsOptions options;
-  options.pem_root_certs = ca;
-  if (identity != nullptr) {
-    options.pem_cert_chain = identity->certificate;
-    options.pem_private_key = identity->key;
-  }
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  // Neither a proxy of the web nor a TXT record has a say in who opens a door.
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveAnswerMs);
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  // Each channel its own connection: another certificate is another peer.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
-}
-
-void SetDeadline(grpc::ClientContext& context) {
-  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoSeconds(kCallTime));
-}
 
 // One stream and what it needs to live.
 struct Session {
@@ -84,13 +41,24 @@ struct Session {
   std::unique_ptr<Stream> stream;
 };
 
+// The latest wanted state of a stream, and how far it is done.
+struct Wanted {
+  WantedGrants grants = {};
+  BootTime came = {};
+  // What the controller was told last to be pending; empty before it was told anything.
+  std::optional<std::set<std::string>> pending = {};
+  std::optional<BootTime> retry_at = {};
+  absl::Duration retry_pause = kFirstPause;
+};
+
 class GrpcLink final : public Link {
  public:
   GrpcLink(LinkOptions options, Mailbox& mailbox, const Clock& clock)
       : options_(std::move(options)),
-        actor_(LinkActor(options_.controller.address)),
         mailbox_(mailbox),
-        clock_(clock) {
+        clock_(clock),
+        enrolment_(options_.controller, options_.state_dir, options_.name),
+        applier_(LinkActor(options_.controller.address), mailbox, clock) {
     state_.since = clock_.Read().wall;
     state_.problem = "it is being dialled";
     reader_ = std::thread([this] { Dial(); });
@@ -102,9 +70,9 @@ class GrpcLink final : public Link {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
       if (session_ != nullptr) session_->context.TryCancel();
-      if (call_ != nullptr) call_->TryCancel();
       wake_.notify_all();
     }
+    enrolment_.Cancel();
     reader_.join();
     writer_.join();
   }
@@ -136,18 +104,18 @@ class GrpcLink final : public Link {
     absl::Duration pause = kFirstPause;
     std::mt19937 random{std::random_device{}()};
     while (!stopping()) {
-      const absl::Time began = clock_.Read().wall;
+      const BootTime began = clock_.Read().boot;
       const absl::Status ended = Attach();
       // One that held for a while was no failure to dial.
-      if (clock_.Read().wall - began > kLongestPause) pause = kFirstPause;
-      SetProblem(ended);
+      if (clock_.Read().boot - began > kLongestPause) pause = kFirstPause;
+      SetDetached(ended);
       Pause(pause * std::uniform_real_distribution<double>(0.5, 1.0)(random));
       pause = std::min(pause * 2, kLongestPause);
     }
   }
 
   absl::Status Attach() {
-    POSTERN_ASSIGN_OR_RETURN(const LinkIdentity identity, Identity());
+    POSTERN_ASSIGN_OR_RETURN(const LinkIdentity identity, enrolment_.Identity(clock_.Read().wall));
     auto session = std::make_shared<Session>();
     session->channel = ChannelTo(options_.controller.address, identity.authorities, &identity);
     session->stub = v1::ControllerService::NewStub(session->channel);
@@ -168,6 +136,7 @@ class GrpcLink final : public Link {
     {
       std::unique_lock lock(mutex_);
       session_ = nullptr;
+      wanted_ = nullptr;
       // One that the controller has ended says why.
       if (!status.ok()) session->context.TryCancel();
       // The writer lets go of it before it is finished.
@@ -175,212 +144,140 @@ class GrpcLink final : public Link {
     }
     const absl::Status finished = FromGrpc(session->stream->Finish());
     if (!status.ok()) return status;
+    if (absl::IsPermissionDenied(finished)) return HowToEnrolAgain(finished);
     return finished.ok() ? absl::UnavailableError("the controller ended the stream") : finished;
   }
 
+  absl::Status HowToEnrolAgain(const absl::Status& why) const {
+    return absl::PermissionDeniedError(
+        absl::StrCat(why.message(), " (remove ", IdentityPath(options_.state_dir),
+                     ", put a new join token into controller.join_token_file, and restart the "
+                     "agent)"));
+  }
+
   absl::StatusOr<v1::AgentMessage> Hello() {
-    POSTERN_ASSIGN_OR_RETURN(
-        const bool enforces,
-        (Asked<bool>([](Gatekeeper& gatekeeper) { return gatekeeper.enforces(); })));
     v1::AgentMessage message;
     v1::AgentHello& hello = *message.mutable_hello();
     hello.set_version(options_.version);
     hello.set_hostname(options_.name);
+    POSTERN_ASSIGN_OR_RETURN(
+        const bool enforces, Asked<bool>(mailbox_, [&hello](Gatekeeper& gatekeeper) {
+          const Limits& limits = gatekeeper.limits();
+          for (const uint16_t port : limits.guarded_ports) {
+            hello.add_guarded_ports(port);
+          }
+          hello.mutable_max_duration()->set_seconds(absl::ToInt64Seconds(limits.max_duration));
+          return gatekeeper.enforces();
+        }));
     hello.set_enforces(enforces);
-    for (const uint16_t port : options_.guarded_ports) hello.add_guarded_ports(port);
-    hello.mutable_max_duration()->set_seconds(absl::ToInt64Seconds(options_.max_duration));
     const int64_t nanoseconds = absl::ToUnixNanos(clock_.Read().wall);
     hello.mutable_clock()->set_seconds(nanoseconds / 1'000'000'000);
     hello.mutable_clock()->set_nanos(static_cast<int32_t>(nanoseconds % 1'000'000'000));
     return message;
   }
 
-  // Does what `state` wants, and tells what became of it; again and again while
-  // something fails that may pass.
   absl::Status Take(const v1::WantedState& state) {
-    POSTERN_ASSIGN_OR_RETURN(WantedGrants wanted, ReadWanted(state));
-    SetAttached();
     const BootTime came = clock_.Read().boot;
-    const absl::Duration zero = absl::ZeroDuration();
-    absl::Duration late = zero;
-    while (true) {
-      WantedGrants left = wanted;
-      // What remained when the message came is less by now.
-      late = clock_.Read().boot - came;
-      for (GrantRequest& grant : left.grants) grant.duration -= late;
-      std::erase_if(left.grants, [zero](const GrantRequest& g) { return g.duration <= zero; });
-      v1::AppliedState applied;
-      applied.set_revision(wanted.revision);
-      POSTERN_ASSIGN_OR_RETURN(const bool done, Apply(left, applied));
-      if (done) {
-        SetRevision(wanted.revision);
-        Send(std::move(applied));
-        return absl::OkStatus();
-      }
-      if (!Pause(kRetryPause)) return absl::CancelledError("posternd stops");
-    }
-  }
-
-  // Whether nothing has to be tried again.
-  absl::StatusOr<bool> Apply(const WantedGrants& wanted, v1::AppliedState& applied) {
-    POSTERN_ASSIGN_OR_RETURN(const HeldGrants held, Held(wanted));
-    const Plan plan = MakePlan(wanted, held, clock_.Read().wall);
-    for (const Grant& grant : plan.settled) Add(grant, applied);
-    std::vector<std::future<absl::StatusOr<Grant>>> answers;
-    for (const Step& step : plan.steps) {
-      POSTERN_ASSIGN_OR_RETURN(std::future<absl::StatusOr<Grant>> answer, Submit(step));
-      answers.push_back(std::move(answer));
-    }
-    bool done = true;
-    for (size_t i = 0; i < answers.size(); ++i) {
-      const absl::StatusOr<Grant> answer = answers[i].get();
-      if (answer.ok()) {
-        Add(*answer, applied);
-      } else if (MayPass(answer.status())) {
-        SetTrouble(answer.status());
-        done = false;
-      } else if (const auto* create = std::get_if<CreateGrant>(&plan.steps[i])) {
-        *applied.add_grants() = RefusalOf(create->request.id, answer.status().message());
-      } else {
-        // An extension beyond the local limits: the grant stays as it was.
-        SetTrouble(answer.status());
-      }
-    }
-    return done;
-  }
-
-  void Add(const Grant& grant, v1::AppliedState& applied) const {
-    *applied.add_grants() = grant.created_by == actor_
-                                ? ReportOf(grant)
-                                : RefusalOf(grant.id, "another's grant has this id");
-  }
-
-  absl::StatusOr<std::future<absl::StatusOr<Grant>>> Submit(const Step& step) {
-    auto promise = std::make_shared<std::promise<absl::StatusOr<Grant>>>();
-    std::future<absl::StatusOr<Grant>> future = promise->get_future();
-    POSTERN_RETURN_IF_ERROR(mailbox_.Submit(
-        {.request = step, .actor = actor_, .done = [promise](absl::StatusOr<Grant> grant) {
-           promise->set_value(std::move(grant));
-         }}));
-    return future;
-  }
-
-  absl::StatusOr<HeldGrants> Held(const WantedGrants& wanted) {
-    using Answer = absl::StatusOr<HeldGrants>;
-    POSTERN_ASSIGN_OR_RETURN(Answer held, Asked<Answer>([&wanted, this](Gatekeeper& gatekeeper) {
-                               return ReadHeld(gatekeeper, wanted);
-                             }));
-    return held;
-  }
-
-  absl::StatusOr<HeldGrants> ReadHeld(Gatekeeper& gatekeeper, const WantedGrants& wanted) const {
-    constexpr size_t kPage = 1000;
-    HeldGrants held;
-    int64_t after = 0;
-    while (true) {
-      POSTERN_ASSIGN_OR_RETURN(std::vector<Grant> page, gatekeeper.List(after, kPage, false));
-      for (Grant& grant : page) {
-        after = grant.sequence;
-        if (grant.created_by == actor_) held.live.emplace(grant.id, std::move(grant));
-      }
-      if (page.size() < kPage) break;
-    }
-    for (const GrantRequest& request : wanted.grants) {
-      if (held.live.contains(request.id)) continue;
-      absl::StatusOr<Grant> other = gatekeeper.Get(request.id);
-      if (other.ok()) {
-        held.others.emplace(request.id, *std::move(other));
-      } else if (!absl::IsNotFound(other.status())) {
-        return other.status();
-      }
-    }
-    return held;
-  }
-
-  // What `ask` gives on the gatekeeper's thread.
-  template <typename T>
-  absl::StatusOr<T> Asked(std::function<T(Gatekeeper&)> ask) {
-    auto promise = std::make_shared<std::promise<T>>();
-    std::future<T> future = promise->get_future();
-    POSTERN_RETURN_IF_ERROR(mailbox_.Ask([promise, ask = std::move(ask)](Gatekeeper& gatekeeper) {
-      promise->set_value(ask(gatekeeper));
-    }));
-    return future.get();
-  }
-
-  // The certificate of this VM; enrols where there is none.
-  absl::StatusOr<LinkIdentity> Identity() {
-    absl::StatusOr<LinkIdentity> identity = LoadIdentity(options_.state_dir);
-    if (!absl::IsNotFound(identity.status())) return identity;
-    const std::string& token_file = options_.controller.join_token_file;
-    if (token_file.empty()) {
-      return absl::FailedPreconditionError(
-          "this VM has not enrolled; put a join token into a file and name that in agent.yaml "
-          "(controller.join_token_file)");
-    }
-    POSTERN_ASSIGN_OR_RETURN(const FileContent token,
-                             ReadSmallFile(token_file, kMaxTokenFileBytes));
-    POSTERN_ASSIGN_OR_RETURN(const FileContent ca,
-                             ReadSmallFile(options_.controller.ca, size_t{1} << 20));
-    v1::EnrollRequest request;
-    request.set_join_token(std::string(absl::StripAsciiWhitespace(token.bytes)));
-    request.set_name(options_.name);
-    return Certified([&](const std::string& csr, grpc::ClientContext& context,
-                         v1::Certificate& answer) {
-      request.set_certificate_request(csr);
-      const auto stub =
-          v1::ControllerService::NewStub(ChannelTo(options_.controller.address, ca.bytes, nullptr));
-      return FromGrpc(stub->Enroll(&context, request, &answer));
-    });
-  }
-
-  absl::StatusOr<LinkIdentity> Certified(
-      const std::function<absl::Status(const std::string&, grpc::ClientContext&, v1::Certificate&)>&
-          call) {
-    POSTERN_ASSIGN_OR_RETURN(const CertificateRequest request, NewCertificateRequest());
-    grpc::ClientContext context;
-    SetDeadline(context);
+    POSTERN_ASSIGN_OR_RETURN(WantedGrants grants, ReadWanted(state));
+    SetAttached();
     {
       const std::lock_guard lock(mutex_);
-      if (stopping_) return absl::CancelledError("posternd stops");
-      call_ = &context;
+      wanted_ = std::make_shared<Wanted>(Wanted{.grants = std::move(grants), .came = came});
     }
-    v1::Certificate answer;
-    const absl::Status called = call(request.request, context, answer);
-    {
-      const std::lock_guard lock(mutex_);
-      call_ = nullptr;
-    }
-    POSTERN_RETURN_IF_ERROR(Annotate(called, "asking for this VM's certificate"));
-    POSTERN_ASSIGN_OR_RETURN(LinkIdentity identity,
-                             MakeIdentity(answer.certificate(), request.key, answer.authorities()));
-    POSTERN_RETURN_IF_ERROR(SaveIdentity(options_.state_dir, identity));
-    return identity;
+    ApplyWanted();
+    return absl::OkStatus();
   }
 
-  // The writer: hello, what was applied, and ends as they come.
+  // By the reader when a state comes, and by the writer when it is time to try
+  // again: a failure that lasts keeps no later state waiting.
+  void ApplyWanted() {
+    const std::lock_guard applying(applying_);
+    std::shared_ptr<Wanted> wanted;
+    {
+      const std::lock_guard lock(mutex_);
+      wanted = wanted_;
+      if (wanted == nullptr) return;
+      wanted->retry_at.reset();
+    }
+    const absl::StatusOr<Applied> applied = applier_.Apply(wanted->grants, wanted->came);
+    {
+      const std::lock_guard lock(mutex_);
+      // The stream has ended, or a later state tells of everything again.
+      if (wanted != wanted_) return;
+      Tell(applied, *wanted);
+      wake_.notify_all();
+    }
+    options_.changed();
+  }
+
+  // With mutex_ held.
+  void Tell(const absl::StatusOr<Applied>& applied, Wanted& wanted) {
+    const bool done = applied.ok() && applied->pending.empty();
+    if (done) {
+      state_.revision = wanted.grants.revision;
+    } else {
+      wanted.retry_at = clock_.Read().boot + wanted.retry_pause;
+      wanted.retry_pause = std::min(wanted.retry_pause * 2, kLongestPause);
+    }
+    state_.problem = applied.ok() ? applied->trouble : std::string(applied.status().message());
+    if (!applied.ok() || wanted.pending == applied->pending) return;
+    wanted.pending = applied->pending;
+    v1::AgentMessage message;
+    message.mutable_applied()->set_revision(state_.revision);
+    for (const auto& [id, report] : applied->reports) {
+      *message.mutable_applied()->add_grants() = report;
+    }
+    outbox_.push_back(std::move(message));
+  }
+
+  // The writer: hello, what was applied, and ends as they come; what is due by the
+  // clock.
   void WriteAll() {
     std::unique_lock lock(mutex_);
     while (!stopping_) {
-      if (session_ == nullptr || (outbox_.empty() && (ends_.empty() || !state_.attached))) {
-        wake_.wait_for(lock, absl::ToChronoSeconds(kRenewLook));
-        if (session_ != nullptr && clock_.Read().wall >= renew_at_) Renew(lock);
-        continue;
-      }
-      const std::shared_ptr<Session> session = session_;
-      writing_ = true;
-      if (!outbox_.empty()) {
-        const v1::AgentMessage message = std::move(outbox_.front());
-        outbox_.pop_front();
+      if (session_ != nullptr && HasMessage()) {
+        Write(lock);
+      } else if (session_ != nullptr && clock_.Read().wall >= renew_at_) {
+        Renew(lock);
+      } else if (IsRetryDue()) {
         lock.unlock();
-        session->stream->Write(message);
+        ApplyWanted();
         lock.lock();
       } else {
-        WriteEnd(*session, lock);
+        wake_.wait_for(lock, absl::ToChronoMilliseconds(UntilDue()));
       }
-      writing_ = false;
-      wake_.notify_all();
     }
+  }
+
+  // These with mutex_ held.
+  bool HasMessage() const { return !outbox_.empty() || (!ends_.empty() && state_.attached); }
+  bool IsRetryDue() const {
+    return wanted_ != nullptr && wanted_->retry_at && *wanted_->retry_at <= clock_.Read().boot;
+  }
+  absl::Duration UntilDue() const {
+    const Now now = clock_.Read();
+    absl::Duration wait = kRenewLook;
+    if (session_ != nullptr) wait = std::min(wait, renew_at_ - now.wall);
+    if (wanted_ != nullptr && wanted_->retry_at) {
+      wait = std::min(wait, *wanted_->retry_at - now.boot);
+    }
+    return std::max(wait, absl::Milliseconds(1));
+  }
+
+  void Write(std::unique_lock<std::mutex>& lock) {
+    const std::shared_ptr<Session> session = session_;
+    writing_ = true;
+    if (!outbox_.empty()) {
+      const v1::AgentMessage message = std::move(outbox_.front());
+      outbox_.pop_front();
+      lock.unlock();
+      session->stream->Write(message);
+      lock.lock();
+    } else {
+      WriteEnd(*session, lock);
+    }
+    writing_ = false;
+    wake_.notify_all();
   }
 
   // What could not be written stays, for the next stream.
@@ -388,14 +285,12 @@ class GrpcLink final : public Link {
     const std::string id = ends_.front();
     const uint64_t revision = state_.revision;
     lock.unlock();
-    using Answer = absl::StatusOr<Grant>;
-    const absl::StatusOr<Answer> grant =
-        Asked<Answer>([&id](Gatekeeper& gatekeeper) { return gatekeeper.Get(id); });
+    const absl::StatusOr<v1::GrantReport> report = applier_.Report(id);
     bool told = true;
-    if (grant.ok() && grant->ok() && (*grant)->created_by == actor_) {
+    if (report.ok()) {
       v1::AgentMessage message;
       message.mutable_applied()->set_revision(revision);
-      *message.mutable_applied()->add_grants() = ReportOf(**grant);
+      *message.mutable_applied()->add_grants() = *report;
       told = session.stream->Write(message);
     }
     lock.lock();
@@ -407,23 +302,11 @@ class GrpcLink final : public Link {
     const std::shared_ptr<Session> session = session_;
     renew_at_ = clock_.Read().wall + kRenewLook;
     lock.unlock();
-    const absl::StatusOr<LinkIdentity> identity = Certified(
-        [&](const std::string& csr, grpc::ClientContext& context, v1::Certificate& answer) {
-          v1::RenewRequest request;
-          request.set_certificate_request(csr);
-          return FromGrpc(session->stub->Renew(&context, request, &answer));
-        });
-    if (!identity.ok()) SetTrouble(identity.status());
+    const absl::StatusOr<LinkIdentity> identity = enrolment_.Renew(*session->stub);
+    if (!identity.ok()) SetProblem(Annotate(identity.status(), "renewing").message());
     lock.lock();
+    // The next stream is with the new one.
     if (identity.ok()) session->context.TryCancel();
-  }
-
-  void Send(v1::AppliedState applied) {
-    v1::AgentMessage message;
-    *message.mutable_applied() = std::move(applied);
-    const std::lock_guard lock(mutex_);
-    outbox_.push_back(std::move(message));
-    wake_.notify_all();
   }
 
   void TellEnd(const std::string& id) {
@@ -438,11 +321,10 @@ class GrpcLink final : public Link {
     if (session_ != nullptr) session_->context.TryCancel();
   }
 
-  // False when the link ends meanwhile.
-  bool Pause(absl::Duration pause) {
+  // Ends early when the link does.
+  void Pause(absl::Duration pause) {
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, absl::ToChronoMilliseconds(pause), [this] { return stopping_; });
-    return !stopping_;
   }
 
   bool stopping() const {
@@ -461,45 +343,39 @@ class GrpcLink final : public Link {
     options_.changed();
   }
 
-  void SetProblem(const absl::Status& status) {
+  void SetDetached(const absl::Status& why) {
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return;
       if (state_.attached) state_.since = clock_.Read().wall;
       state_.attached = false;
-      if (state_.problem == status.message()) return;
-      state_.problem = std::string(status.message());
     }
-    options_.changed();
+    SetProblem(why.message());
   }
 
-  // Something that the controller wants fails, and may pass.
-  void SetTrouble(const absl::Status& status) {
+  void SetProblem(absl::string_view problem) {
     {
       const std::lock_guard lock(mutex_);
-      if (state_.problem == status.message()) return;
-      state_.problem = std::string(status.message());
+      state_.problem = std::string(problem);
     }
     options_.changed();
-  }
-
-  void SetRevision(uint64_t revision) {
-    const std::lock_guard lock(mutex_);
-    state_.revision = revision;
   }
 
   const LinkOptions options_;
-  const std::string actor_;
   Mailbox& mailbox_;
   const Clock& clock_;
+  Enrolment enrolment_;
+  // Held while a state is applied; before mutex_.
+  std::mutex applying_;
+  Applier applier_;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
   LinkState state_;
   std::shared_ptr<Session> session_;
-  // A unary call that is under way.
-  grpc::ClientContext* call_ = nullptr;
+  // Null without a stream, and until it has told one.
+  std::shared_ptr<Wanted> wanted_;
   bool writing_ = false;
   std::deque<v1::AgentMessage> outbox_;
   // Grants that ended here, by their ids.

@@ -24,7 +24,7 @@ struct LinkState {
   bool attached = false;
   // Since when it is so.
   absl::Time since;
-  // Why it is not attached; empty while it is.
+  // Why it is not attached, or what fails while it is; empty where nothing does.
   std::string problem = {};
   // Of the wanted state that was applied last.
   uint64_t revision = 0;
@@ -36,9 +36,7 @@ struct LinkOptions {
   std::string version;
   // This VM's name, for a join token that is not for one VM alone.
   std::string name;
-  std::vector<uint16_t> guarded_ports;
-  absl::Duration max_duration;
-  // Called when LinkState is another; any thread.
+  // Called when LinkState may be another; any thread.
   std::function<void()> changed;
 };
 

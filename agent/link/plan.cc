@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/duration.h"
 #include "common/status.h"
 #include "common/uuid.h"
 
@@ -112,6 +113,20 @@ GrantRequest WithOneEnd(const GrantRequest& wanted, absl::Time now) {
   return request;
 }
 
+// One that is not there.
+void AddNew(const GrantRequest& wanted, absl::Time now, Plan& plan) {
+  // It ended before this VM could make it.
+  if (wanted.duration <= absl::ZeroDuration()) return;
+  if (*wanted.not_after > now) {
+    plan.steps.emplace_back(CreateGrant{.request = WithOneEnd(wanted, now)});
+    return;
+  }
+  const absl::Duration ahead = now + wanted.duration - *wanted.not_after;
+  plan.refused[wanted.id] = absl::StrCat("by this VM's clock the grant is over: the clock is ",
+                                         DurationText(absl::Ceil(ahead, absl::Seconds(1))),
+                                         " ahead of the controller's; set it right and ask again");
+}
+
 // What a live grant lacks of what is wanted of it.
 void AddWhatItLacks(const GrantRequest& wanted, const Grant& grant, absl::Time now, Plan& plan) {
   const absl::Time end = std::min(now + wanted.duration, *wanted.not_after);
@@ -141,7 +156,8 @@ absl::StatusOr<WantedGrants> ReadWanted(const v1::WantedState& state) {
   for (const v1::Withdrawal& one : state.withdrawn()) {
     POSTERN_ASSIGN_OR_RETURN(std::string id, ParseUuid(one.id()));
     wanted.withdrawn[std::move(id)] = {.reason = one.reason(),
-                                       .keep_sessions = one.keep_sessions()};
+                                       .keep_sessions = one.keep_sessions(),
+                                       .superseded = one.superseded()};
   }
   return wanted;
 }
@@ -158,7 +174,7 @@ Plan MakePlan(const WantedGrants& wanted, const HeldGrants& held, absl::Time now
     } else if (other != held.others.end()) {
       plan.settled.push_back(other->second);
     } else {
-      plan.steps.emplace_back(CreateGrant{.request = WithOneEnd(request, now)});
+      AddNew(request, now, plan);
     }
   }
   for (const auto& [id, grant] : held.live) {
@@ -168,7 +184,11 @@ Plan MakePlan(const WantedGrants& wanted, const HeldGrants& held, absl::Time now
     if (withdrawal != wanted.withdrawn.end()) {
       revoke.reason = withdrawal->second.reason;
       revoke.keep_sessions = withdrawal->second.keep_sessions;
+      revoke.superseded = withdrawal->second.superseded;
     }
+    // One that is about to end does so by itself, as its on_expiry says, except where
+    // its sessions are to go with it.
+    if (revoke.keep_sessions && grant.end <= now + kSameEnd) continue;
     plan.steps.emplace_back(std::move(revoke));
   }
   return plan;

@@ -21,6 +21,8 @@ namespace postern {
 struct Withdrawal {
   std::string reason = {};
   bool keep_sessions = false;
+  // A newer grant takes its place.
+  bool superseded = false;
 };
 
 // A WantedState that has been looked at.
@@ -52,13 +54,14 @@ struct Plan {
   std::vector<Step> steps = {};
   // Grants that are as wanted, or over: there is nothing to do but to tell.
   std::vector<Grant> settled = {};
+  // Why wanted grants cannot be made, by their ids.
+  std::map<std::string, std::string> refused = {};
 };
 
 // `now` is this VM's wall clock.
 Plan MakePlan(const WantedGrants& wanted, const HeldGrants& held, absl::Time now);
 
-// What a controller is told of a grant; of one that was not made; of a wanted
-// grant whose id somebody else's grant has.
+// What a controller is told of a grant; of one that was not made.
 v1::GrantReport ReportOf(const Grant& grant);
 v1::GrantReport RefusalOf(const std::string& id, absl::string_view reason);
 

@@ -17,6 +17,16 @@ std::string ShownListener(const ListenConfig& listen) {
                                                 : absl::StrCat(address, ":", listen.port);
 }
 
+v1::ControllerState ControllerToProto(const ControllerFacts& facts) {
+  v1::ControllerState message;
+  message.set_address(facts.address);
+  message.set_attached(facts.attached);
+  *message.mutable_since() = ToProto(facts.since);
+  message.set_problem(facts.problem);
+  message.set_revision(facts.revision);
+  return message;
+}
+
 // What settings alone say.
 v1::GetStatusResponse StatusOf(const Settings& settings) {
   const Config& config = settings.config;
@@ -29,6 +39,9 @@ v1::GetStatusResponse StatusOf(const Settings& settings) {
   *response.mutable_max_duration() = ToProto(config.limits.max_duration);
   if (config.listen) response.set_listen_address(ShownListener(*config.listen));
   for (const std::string& warning : settings.facts.warnings) response.add_warnings(warning);
+  if (const auto& controller = settings.facts.controller) {
+    *response.mutable_controller() = ControllerToProto(*controller);
+  }
   return response;
 }
 

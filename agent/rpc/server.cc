@@ -145,6 +145,10 @@ class RpcServerImpl final : public RpcServer {
     if (remote_door_ && remote_door_->server != nullptr) remote_door_->server->RecheckPeers();
   }
 
+  void Tell(AgentFacts facts) override {
+    settings_.Set({.config = settings_.Get()->config, .facts = std::move(facts)});
+  }
+
   void Announce(const AuditEvent& event) override { watchers_.Announce(event); }
 
   std::vector<AnsweredCalls> answered() const override { return answered_.Read(); }

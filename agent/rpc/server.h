@@ -4,12 +4,15 @@
 #ifndef POSTERN_AGENT_RPC_SERVER_H_
 #define POSTERN_AGENT_RPC_SERVER_H_
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "agent/config/config.h"
 #include "agent/enforcer/mailbox.h"
 #include "agent/grants/audit.h"
@@ -17,10 +20,21 @@
 
 namespace postern {
 
+// Of the stream to a controller.
+struct ControllerFacts {
+  std::string address;
+  bool attached = false;
+  absl::Time since;
+  // Empty where nothing fails.
+  std::string problem;
+  uint64_t revision = 0;
+};
+
 // What GetStatus tells beyond what the gatekeeper knows.
 struct AgentFacts {
   std::string version;
   std::vector<std::string> warnings;
+  std::optional<ControllerFacts> controller = {};
 };
 
 class RpcServer {
@@ -49,6 +63,8 @@ class RpcServer {
   // Takes over what can change while serving: peers, allowed sources, TLS files.
   // Any thread.
   virtual void Reload(const Config& config, AgentFacts facts) = 0;
+  // Takes over what GetStatus tells. Any thread.
+  virtual void Tell(AgentFacts facts) = 0;
 
   // Sends `event` to all who watch. Any thread.
   virtual void Announce(const AuditEvent& event) = 0;

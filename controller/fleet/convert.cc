@@ -137,6 +137,7 @@ v1::WantedState ToProto(const Wanted& wanted, absl::Time now) {
     withdrawal->set_id(gone.id);
     withdrawal->set_reason(gone.reason);
     withdrawal->set_keep_sessions(gone.keep_sessions);
+    withdrawal->set_superseded(gone.superseded);
   }
   return state;
 }

@@ -6,6 +6,7 @@
 #include <postern/v1/controller.grpc.pb.h>
 
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <map>
@@ -78,8 +79,9 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Wanted
     StartRead(&message_);
   }
 
-  // What the VM is wanted to hold may be another now.
-  void Check();
+  // What the VM is wanted to hold may be another now; with `revision`, unless that
+  // is what it was told.
+  void Check(std::optional<uint64_t> revision = {});
   void End(const absl::Status& status);
 
   const VmId& vm() const { return vm_; }
@@ -95,6 +97,7 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Wanted
   void ReadWanted();
   // With mutex_ held: ends the stream once nothing is being written.
   void FinishIfIdle();
+  void CutOffLater();
 
   Server& server_;
   const VmId vm_;
@@ -112,6 +115,7 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Wanted
   bool busy_ = false;
   bool writing_ = false;
   bool finished_ = false;
+  std::optional<boost::asio::steady_timer> patience_;
   std::optional<absl::Status> end_;
   v1::WantedState state_;
   std::optional<uint64_t> sent_revision_;
@@ -174,12 +178,16 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
   }
 
   void CheckAll() override {
-    std::vector<std::shared_ptr<Stream>> streams;
-    {
-      const std::lock_guard lock(mutex_);
-      for (const auto& [key, stream] : streams_) streams.push_back(stream);
-    }
-    for (const std::shared_ptr<Stream>& stream : streams) stream->Check();
+    Post([this] {
+      const absl::StatusOr<std::map<std::string, int64_t>> revisions = fleet_.Revisions();
+      if (!revisions.ok()) return options_.report(std::string(revisions.status().message()));
+      for (const auto& [key, stream] : Streams()) {
+        const auto found = revisions->find(key);
+        // One that is missing is told why its stream ends.
+        stream->Check(found == revisions->end() ? std::optional<uint64_t>()
+                                                : static_cast<uint64_t>(found->second));
+      }
+    });
   }
 
   size_t attached() const override {
@@ -245,6 +253,7 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
     boost::asio::post(workers_, std::move(work));
   }
 
+  boost::asio::thread_pool::executor_type executor() { return workers_.get_executor(); }
   FleetService& fleet() { return fleet_; }
   absl::Time now() const { return clock_.Read().wall; }
 
@@ -267,6 +276,11 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
     answer.set_authorities(issuer_.authorities());
     answer.set_vm(vm.ToString());
     return absl::OkStatus();
+  }
+
+  std::map<std::string, std::shared_ptr<Stream>> Streams() const {
+    const std::lock_guard lock(mutex_);
+    return streams_;
   }
 
   std::shared_ptr<Stream> Find(const std::string& key) const {
@@ -314,8 +328,9 @@ absl::Status Stream::Take(const v1::AgentMessage& message) {
   return server_.fleet().Take(vm_, report);
 }
 
-void Stream::Check() {
+void Stream::Check(std::optional<uint64_t> revision) {
   const std::lock_guard lock(mutex_);
+  if (revision && revision == sent_revision_) return;
   check_wanted_ = true;
   if (busy_ || end_) return;
   busy_ = true;
@@ -366,13 +381,21 @@ void Stream::End(const absl::Status& status) {
 
 void Stream::FinishIfIdle() {
   if (finished_) return;
-  if (writing_) {
-    // A peer that reads nothing would keep it so.
-    context_.TryCancel();
-    return;
-  }
+  if (writing_) return CutOffLater();
   finished_ = true;
+  if (patience_) patience_->cancel();
   Finish(ToGrpc(*end_));
+}
+
+// What is being written goes before the reason of the end; a peer that reads
+// nothing would keep it so.
+void Stream::CutOffLater() {
+  if (patience_) return;
+  patience_.emplace(server_.executor(), kGoodbye);
+  patience_->async_wait([self = shared_from_this()](const boost::system::error_code& error) {
+    const std::lock_guard lock(self->mutex_);
+    if (!error && !self->finished_) self->context_.TryCancel();
+  });
 }
 
 void Stream::OnDone() {

@@ -21,7 +21,7 @@ struct IssuerOptions {
   // Where ca.pem, ca.key, server.pem and server.key are, or are made.
   std::string directory;
   // An authority to use instead of one of its own.
-  std::optional<TlsFiles> authority;
+  std::optional<TlsFiles> authority = {};
   // Of VMs' certificates.
   absl::Duration lifetime;
   // The names and addresses of this host.

@@ -284,17 +284,27 @@ absl::StatusOr<Wanted> FleetService::WantedOf(const VmId& vm) {
     POSTERN_ASSIGN_OR_RETURN(const std::vector<PortRow> withdrawn,
                              WithdrawnPorts(transaction, vm.Key(), row.applied_revision));
     for (const PortRow& port : withdrawn) {
+      const bool superseded = port.port.reason == EndReason::kNewerRequestInitiated;
       wanted.withdrawn.push_back(
           {.id = port.port.grant_id,
            .reason = absl::StrCat(ReasonName(port.port.reason),
                                   port.port.detail.empty() ? "" : ": ", port.port.detail),
-           .keep_sessions = port.port.reason == EndReason::kNewerRequestInitiated ||
-                            port.port.reason == EndReason::kExpired});
+           .keep_sessions = superseded || port.port.reason == EndReason::kExpired,
+           .superseded = superseded});
     }
     return absl::OkStatus();
   });
   POSTERN_RETURN_IF_ERROR(read);
   return wanted;
+}
+
+absl::StatusOr<std::map<std::string, int64_t>> FleetService::Revisions() {
+  std::map<std::string, int64_t> revisions;
+  POSTERN_RETURN_IF_ERROR(database_.Read([&](SqlTransaction& transaction) -> absl::Status {
+    POSTERN_ASSIGN_OR_RETURN(revisions, WantedRevisions(transaction));
+    return absl::OkStatus();
+  }));
+  return revisions;
 }
 
 absl::Status FleetService::Take(const VmId& vm, const Report& report) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,6 +38,8 @@ struct Withdrawn {
   std::string id = {};
   std::string reason = {};
   bool keep_sessions = false;
+  // A newer request took its place.
+  bool superseded = false;
 };
 
 struct Wanted {
@@ -100,6 +103,9 @@ class FleetService {
   absl::Status Detached(const VmId& vm, const std::string& stream);
 
   absl::StatusOr<Wanted> WantedOf(const VmId& vm);
+  // The revisions of what is wanted of all VMs, by their keys: one look tells whose is
+  // another now. A VM that is not known any more is missing.
+  absl::StatusOr<std::map<std::string, int64_t>> Revisions();
   // Takes what an agent reports about its own grants; what it says about
   // another VM's is refused with INVALID_ARGUMENT and changes nothing.
   absl::Status Take(const VmId& vm, const Report& report);

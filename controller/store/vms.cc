@@ -88,6 +88,14 @@ absl::StatusOr<std::vector<VmRow>> ListVmRows(SqlTransaction& transaction, const
   return vms;
 }
 
+absl::StatusOr<std::map<std::string, int64_t>> WantedRevisions(SqlTransaction& transaction) {
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<SqlRow> rows,
+                           transaction.Query("SELECT vm_key, wanted_revision FROM vms", {}));
+  std::map<std::string, int64_t> revisions;
+  for (const SqlRow& row : rows) revisions.emplace(row.Text(0), row.Int(1));
+  return revisions;
+}
+
 absl::StatusOr<bool> IsInPolicy(SqlTransaction& transaction, const std::string& vm_key) {
   POSTERN_ASSIGN_OR_RETURN(
       const std::vector<SqlRow> rows,

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,6 +46,8 @@ absl::Status DeleteVmRow(SqlTransaction& transaction, const std::string& vm_key)
 // In the order of their keys, after `after`.
 absl::StatusOr<std::vector<VmRow>> ListVmRows(SqlTransaction& transaction, const Where& where,
                                               const std::string& after, size_t limit);
+// The wanted revisions of all VMs that have joined, by their keys.
+absl::StatusOr<std::map<std::string, int64_t>> WantedRevisions(SqlTransaction& transaction);
 // Whether a policy names it.
 absl::StatusOr<bool> IsInPolicy(SqlTransaction& transaction, const std::string& vm_key);
 

@@ -222,6 +222,10 @@ TEST_F(DescribeTest, Status) {
   *status.mutable_max_duration() = ToProto(absl::Hours(3));
   status.set_listen_address("[::]:7443");
   status.add_warnings("there is no group postern");
+  status.mutable_controller()->set_address("ctl.example.org:7444");
+  status.mutable_controller()->set_attached(true);
+  *status.mutable_controller()->mutable_since() = ToProto(TestNow() - absl::Minutes(3));
+  status.mutable_controller()->set_revision(7);
   EXPECT_EQ(
       "postern agent 0.1.0\n"
       "  mode             enforce\n"
@@ -233,6 +237,8 @@ TEST_F(DescribeTest, Status) {
       "  dropped          1 packet, 60 bytes\n"
       "  table            watched; this kernel cannot protect it\n"
       "  repaired         never\n"
+      "  controller       ctl.example.org:7444, attached since 2024-05-01 13:57:00 +02 "
+      "(2024-05-01T13:57:00+02:00), 3m ago; revision 7\n"
       "  started          2024-04-29 12:00:00 +02 (2024-04-29T12:00:00+02:00), 2d2h ago\n"
       "  listens on       [::]:7443\n"
       "  your address     the local socket\n"

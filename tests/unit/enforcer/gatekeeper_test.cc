@@ -116,6 +116,17 @@ TEST_F(GatekeeperTest, ExtendsMovesAndRevokes) {
                                    AuditKind::kGrantRevoked));
 }
 
+TEST_F(GatekeeperTest, WhatANewerGrantReplacesIsSuperseded) {
+  ASSERT_TRUE(Create(1).ok());
+  const absl::StatusOr<Grant> gone = Do(RevokeGrant{.id = Id(1), .superseded = true});
+  ASSERT_TRUE(gone.ok()) << gone.status();
+  EXPECT_EQ(gone->state, GrantState::kSuperseded);
+  EXPECT_EQ(gone->end_cause, "superseded by tester");
+  Restart();
+  EXPECT_EQ(gatekeeper_->Get(Id(1))->state, GrantState::kSuperseded);
+  EXPECT_FALSE(Admits("203.0.113.7"));
+}
+
 TEST_F(GatekeeperTest, OneOfTwoGrantsOnOneKeyLeavesTheOtherAsItAsked) {
   ASSERT_TRUE(Create(1, "203.0.113.7", absl::Minutes(5)).ok());
   ASSERT_TRUE(Create(2, "203.0.113.7", absl::Minutes(10)).ok());

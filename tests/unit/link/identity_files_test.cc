@@ -53,6 +53,7 @@ TEST(IdentityFilesTest, WhatIsSavedIsLoaded) {
   EXPECT_EQ(loaded->authorities, issued.authority);
   EXPECT_GT(loaded->renew_at, kNow + absl::Hours(19));
   EXPECT_LT(loaded->renew_at, kNow + absl::Hours(21));
+  EXPECT_EQ(loaded->end, kNow + absl::Hours(30));
   struct stat file {};
   ASSERT_EQ(stat(directory.Path("controller-identity.pem").c_str(), &file), 0);
   EXPECT_EQ(file.st_mode & 0777, 0600u);
@@ -71,6 +72,12 @@ TEST(IdentityFilesTest, ACertificateForAnotherKeyIsRefused) {
   const Issued other = Issue();
   EXPECT_FALSE(MakeIdentity(one.certificate, other.key, one.authority).ok());
   EXPECT_FALSE(MakeIdentity("", one.key, one.authority).ok());
+}
+
+// gRPC takes no authority for all that the host trusts.
+TEST(IdentityFilesTest, ACertificateWithoutAnAuthorityIsRefused) {
+  const Issued issued = Issue();
+  EXPECT_FALSE(MakeIdentity(issued.certificate, issued.key, "").ok());
 }
 
 TEST(KeyOfRequestTest, RefusesWhatShowsNoKey) {

@@ -10,7 +10,10 @@
 namespace postern {
 namespace {
 
+using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Pair;
 using testing::SizeIs;
 
 constexpr char kFirst[] = "11111111-1111-4111-8111-111111111111";
@@ -103,6 +106,48 @@ TEST(MakePlanTest, WhatTakesAnothersPlaceOpensBeforeThatCloses) {
   EXPECT_EQ(revoke.reason, "NewerRequestInitiated");
 }
 
+TEST(MakePlanTest, WhatANewerOneReplacesIsSuperseded) {
+  const Plan plan = MakePlan(
+      {.revision = 2, .withdrawn = {{kFirst, {.keep_sessions = true, .superseded = true}}}},
+      {.live = {{kFirst, Held(kFirst)}}}, kNow);
+  ASSERT_THAT(plan.steps, SizeIs(1));
+  EXPECT_TRUE(std::get<RevokeGrant>(plan.steps[0]).superseded);
+}
+
+// The controller may see the end a moment before this VM does.
+TEST(MakePlanTest, WhatIsAboutToEndEndsByItself) {
+  const WantedGrants over = {.revision = 2,
+                             .withdrawn = {{kFirst, {.reason = "Expired", .keep_sessions = true}}}};
+  const HeldGrants held = {.live = {{kFirst, Held(kFirst, absl::Seconds(1))}}};
+  EXPECT_THAT(MakePlan(over, held, kNow).steps, IsEmpty());
+  EXPECT_THAT(MakePlan(over, {.live = {{kFirst, Held(kFirst, absl::Seconds(5))}}}, kNow).steps,
+              SizeIs(1));
+  // Somebody wants it closed, and its sessions with it.
+  const WantedGrants revoked = {.revision = 2,
+                                .withdrawn = {{kFirst, {.reason = "UserRequested"}}}};
+  EXPECT_THAT(MakePlan(revoked, held, kNow).steps, SizeIs(1));
+}
+
+TEST(MakePlanTest, AClockThatIsTooFarAheadIsSaid) {
+  const Plan plan =
+      MakePlan({.revision = 1, .grants = {Wanted(kFirst)}}, {}, kNow + absl::Minutes(90));
+  EXPECT_THAT(plan.steps, IsEmpty());
+  EXPECT_THAT(plan.refused, ElementsAre(Pair(kFirst, HasSubstr("1h30m ahead"))));
+}
+
+// It was tried again and again until its end had come.
+TEST(MakePlanTest, WhatEndedBeforeItCouldBeMadeIsNotMade) {
+  GrantRequest late = Wanted(kFirst);
+  late.duration = -absl::Seconds(1);
+  const Plan plan = MakePlan({.revision = 1, .grants = {late}}, {}, kNow + absl::Hours(1));
+  EXPECT_THAT(plan.steps, IsEmpty());
+  EXPECT_THAT(plan.refused, IsEmpty());
+  // What lives still is wanted until its own end.
+  const HeldGrants held = {.live = {{kFirst, Held(kFirst, absl::Hours(1) + absl::Seconds(1))}}};
+  EXPECT_THAT(MakePlan({.revision = 1, .grants = {late}}, held, kNow + absl::Hours(1)).steps,
+              IsEmpty());
+}
+
 TEST(MakePlanTest, WhatHasEndedHereIsToldAndNotMadeAgain) {
   Grant ended = Held(kFirst);
   ended.state = GrantState::kRevoked;
@@ -131,6 +176,7 @@ TEST(ReadWantedTest, ReadsAllOfIt) {
   v1::Withdrawal& gone = *state.add_withdrawn();
   gone.set_id(kSecond);
   gone.set_reason("UserRequested");
+  gone.set_superseded(true);
   const absl::StatusOr<WantedGrants> wanted = ReadWanted(state);
   ASSERT_TRUE(wanted.ok()) << wanted.status();
   EXPECT_EQ(wanted->revision, 3u);
@@ -139,6 +185,7 @@ TEST(ReadWantedTest, ReadsAllOfIt) {
   EXPECT_EQ(wanted->grants[0].duration, absl::Minutes(1));
   EXPECT_EQ(wanted->grants[0].not_after, kNow + absl::Minutes(1));
   EXPECT_EQ(wanted->withdrawn.at(kSecond).reason, "UserRequested");
+  EXPECT_TRUE(wanted->withdrawn.at(kSecond).superseded);
 }
 
 TEST(ReadWantedTest, RefusesWhatNoControllerSends) {

@@ -68,6 +68,27 @@ class ServerTest : public testing::Test {
   TestAgent agent_;
 };
 
+TEST_F(ServerTest, TheStatusTellsOfTheController) {
+  const auto stub = agent_.LocalStub();
+  v1::GetStatusResponse status;
+  ASSERT_TRUE(GetStatus(*stub, &status).ok());
+  EXPECT_FALSE(status.has_controller());
+  agent_.server->Tell({.version = "1.2.3",
+                       .warnings = {},
+                       .controller = ControllerFacts{.address = "ctl:7444",
+                                                     .attached = false,
+                                                     .since = absl::FromUnixSeconds(1000),
+                                                     .problem = "no route",
+                                                     .revision = 7}});
+  ASSERT_TRUE(GetStatus(*stub, &status).ok());
+  const v1::ControllerState& told = status.controller();
+  EXPECT_EQ(told.address(), "ctl:7444");
+  EXPECT_FALSE(told.attached());
+  EXPECT_EQ(told.since().seconds(), 1000);
+  EXPECT_EQ(told.problem(), "no route");
+  EXPECT_EQ(told.revision(), 7u);
+}
+
 // ---- Grants
 
 TEST_F(ServerTest, AGrantMadeOnTheLocalSocketOpensTheGate) {

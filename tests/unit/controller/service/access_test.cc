@@ -61,6 +61,7 @@ TEST_P(ServiceTest, ANewerRequestForThePortReplacesTheOlder) {
   ASSERT_THAT(wanted.withdrawn, SizeIs(1));
   EXPECT_EQ(wanted.withdrawn[0].id, older.ports[0].grant_id);
   EXPECT_TRUE(wanted.withdrawn[0].keep_sessions);
+  EXPECT_TRUE(wanted.withdrawn[0].superseded);
 
   Apply("web-1");
   EXPECT_THAT(WantedOf("web-1").withdrawn, IsEmpty());
@@ -136,6 +137,7 @@ TEST_P(ServiceTest, TheRequestorAndAnAdminEndARequestAndNobodyElse) {
   EXPECT_THAT(wanted.grants, IsEmpty());
   ASSERT_THAT(wanted.withdrawn, SizeIs(1));
   EXPECT_FALSE(wanted.withdrawn[0].keep_sessions);
+  EXPECT_FALSE(wanted.withdrawn[0].superseded);
 
   const Request another = Initiate("ana", 22, absl::Hours(1));
   EXPECT_TRUE(access_->EndRequest(By("owner"), another.id, "").ok());

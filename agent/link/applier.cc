@@ -1,0 +1,154 @@
+#include "agent/link/applier.h"
+
+#include <algorithm>
+#include <optional>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+
+namespace postern {
+namespace {
+
+// Others have room in the mailbox beside so many.
+constexpr size_t kMostAtOnce = 256;
+
+bool MayPass(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status) ||
+         absl::IsInternal(status) || absl::IsAborted(status);
+}
+
+const std::string& IdOf(const Step& step) {
+  if (const auto* create = std::get_if<CreateGrant>(&step)) return create->request.id;
+  if (const auto* extend = std::get_if<ExtendGrant>(&step)) return extend->id;
+  if (const auto* move = std::get_if<MoveGrant>(&step)) return move->id;
+  return std::get<RevokeGrant>(step).id;
+}
+
+}  // namespace
+
+absl::StatusOr<Applied> Applier::Apply(WantedGrants wanted, BootTime came) {
+  // What remained when the message came is less by now.
+  const absl::Duration since = clock_.Read().boot - came;
+  for (GrantRequest& grant : wanted.grants) grant.duration -= since;
+  POSTERN_ASSIGN_OR_RETURN(const HeldGrants held, Held(wanted));
+  const Plan plan = MakePlan(wanted, held, clock_.Read().wall);
+  Applied applied;
+  for (const Grant& grant : plan.settled) applied.reports[grant.id] = Told(grant);
+  for (const auto& [id, reason] : plan.refused) applied.reports[id] = RefusalOf(id, reason);
+  for (size_t begin = 0; begin < plan.steps.size(); begin += kMostAtOnce) {
+    const size_t end = std::min(begin + kMostAtOnce, plan.steps.size());
+    POSTERN_RETURN_IF_ERROR(Perform(plan.steps, begin, end, applied));
+  }
+  return applied;
+}
+
+absl::StatusOr<v1::GrantReport> Applier::Report(const std::string& id) {
+  POSTERN_ASSIGN_OR_RETURN(const Answer grant, Get(id));
+  if (!grant.ok()) return grant.status();
+  if (grant->created_by != actor_) return absl::NotFoundError("another's grant");
+  return ReportOf(*grant);
+}
+
+absl::StatusOr<HeldGrants> Applier::Held(const WantedGrants& wanted) {
+  using Read = absl::StatusOr<HeldGrants>;
+  POSTERN_ASSIGN_OR_RETURN(Read held, Asked<Read>(mailbox_, [&](Gatekeeper& gatekeeper) {
+                             return ReadHeld(gatekeeper, wanted);
+                           }));
+  return held;
+}
+
+absl::StatusOr<HeldGrants> Applier::ReadHeld(Gatekeeper& gatekeeper,
+                                             const WantedGrants& wanted) const {
+  constexpr size_t kPage = 1000;
+  HeldGrants held;
+  int64_t after = 0;
+  while (true) {
+    POSTERN_ASSIGN_OR_RETURN(std::vector<Grant> page, gatekeeper.List(after, kPage, false));
+    for (Grant& grant : page) {
+      after = grant.sequence;
+      if (grant.created_by == actor_) held.live.emplace(grant.id, std::move(grant));
+    }
+    if (page.size() < kPage) break;
+  }
+  for (const GrantRequest& request : wanted.grants) {
+    if (held.live.contains(request.id)) continue;
+    absl::StatusOr<Grant> other = gatekeeper.Get(request.id);
+    if (other.ok()) {
+      held.others.emplace(request.id, *std::move(other));
+    } else if (!absl::IsNotFound(other.status())) {
+      return other.status();
+    }
+  }
+  return held;
+}
+
+absl::Status Applier::Perform(const std::vector<Step>& steps, size_t begin, size_t end,
+                              Applied& applied) {
+  std::vector<std::future<Answer>> answers;
+  absl::Status submitted;
+  for (size_t i = begin; i < end && submitted.ok(); ++i) {
+    absl::StatusOr<std::future<Answer>> answer = Submit(steps[i]);
+    submitted = answer.status();
+    if (answer.ok()) answers.push_back(*std::move(answer));
+  }
+  for (size_t i = 0; i < answers.size(); ++i) {
+    POSTERN_RETURN_IF_ERROR(Settle(steps[begin + i], answers[i].get(), applied));
+  }
+  return submitted;
+}
+
+absl::Status Applier::Settle(const Step& step, const Answer& answer, Applied& applied) {
+  const std::string& id = IdOf(step);
+  if (answer.ok()) {
+    applied.reports[id] = Told(*answer);
+  } else if (MayPass(answer.status())) {
+    applied.pending.insert(id);
+    applied.trouble = absl::StrCat("grant ", id, ": ", answer.status().message());
+  } else if (std::holds_alternative<CreateGrant>(step)) {
+    applied.reports[id] = RefusalOf(id, answer.status().message());
+  } else {
+    return SettleRefused(step, answer.status(), applied);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Applier::SettleRefused(const Step& step, const absl::Status& why, Applied& applied) {
+  const std::string& id = IdOf(step);
+  POSTERN_ASSIGN_OR_RETURN(const Answer grant, Get(id));
+  if (!grant.ok()) return grant.status();
+  v1::GrantReport& report = applied.reports[id];
+  report = Told(*grant);
+  // It ended meanwhile.
+  if (grant->state != GrantState::kActive) return absl::OkStatus();
+  applied.trouble = absl::StrCat("grant ", id, ": ", why.message());
+  report.set_reason(std::string(why.message()));
+  if (!std::holds_alternative<MoveGrant>(step)) return absl::OkStatus();
+  // Nobody wants the sources that it admits any more.
+  POSTERN_ASSIGN_OR_RETURN(
+      std::future<Answer> revoked,
+      Submit(RevokeGrant{.id = id,
+                         .reason = absl::StrCat("it was moved to sources that this VM refuses: ",
+                                                why.message())}));
+  return Settle(RevokeGrant{.id = id}, revoked.get(), applied);
+}
+
+absl::StatusOr<std::future<Applier::Answer>> Applier::Submit(Step step) {
+  auto promise = std::make_shared<std::promise<Answer>>();
+  std::future<Answer> future = promise->get_future();
+  POSTERN_RETURN_IF_ERROR(mailbox_.Submit(
+      {.request = std::move(step), .actor = actor_, .done = [promise](Answer grant) {
+         promise->set_value(std::move(grant));
+       }}));
+  return future;
+}
+
+absl::StatusOr<Applier::Answer> Applier::Get(const std::string& id) {
+  return Asked<Answer>(mailbox_, [&id](Gatekeeper& gatekeeper) { return gatekeeper.Get(id); });
+}
+
+v1::GrantReport Applier::Told(const Grant& grant) const {
+  if (grant.created_by == actor_) return ReportOf(grant);
+  return RefusalOf(grant.id, "another's grant has this id");
+}
+
+}  // namespace postern

@@ -1,0 +1,85 @@
+// Does what a controller wants: compares it with the ledger and hands the difference
+// to the gatekeeper. Knows no gRPC.
+
+#ifndef POSTERN_AGENT_LINK_APPLIER_H_
+#define POSTERN_AGENT_LINK_APPLIER_H_
+
+#include <cstddef>
+#include <functional>
+#include <future>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "agent/enforcer/mailbox.h"
+#include "agent/link/plan.h"
+#include "common/clock.h"
+#include "common/status.h"
+#include "postern/v1/controller.pb.h"
+
+namespace postern {
+
+// What `ask` gives on the gatekeeper's thread, which this waits for.
+template <typename T>
+absl::StatusOr<T> Asked(Mailbox& mailbox, std::function<T(Gatekeeper&)> ask) {
+  auto promise = std::make_shared<std::promise<T>>();
+  std::future<T> future = promise->get_future();
+  POSTERN_RETURN_IF_ERROR(mailbox.Ask([promise, ask = std::move(ask)](Gatekeeper& gatekeeper) {
+    promise->set_value(ask(gatekeeper));
+  }));
+  return future.get();
+}
+
+// What became of the grants that are wanted, and of those that are no more.
+struct Applied {
+  // By the grants' ids.
+  std::map<std::string, v1::GrantReport> reports = {};
+  // Those for which something failed that may pass, and has to be tried again.
+  std::set<std::string> pending = {};
+  // What failed, or was refused to a grant that lives; empty where nothing was.
+  std::string trouble = {};
+};
+
+// One thread at a time, and never the gatekeeper's.
+class Applier {
+ public:
+  // `actor` makes the grants; those of others are not touched. `mailbox` and
+  // `clock` are borrowed.
+  Applier(std::string actor, Mailbox& mailbox, const Clock& clock)
+      : actor_(std::move(actor)), mailbox_(mailbox), clock_(clock) {}
+
+  // `came` is when the message with `wanted` did, from which its durations count.
+  // Fails where the gatekeeper cannot be reached.
+  absl::StatusOr<Applied> Apply(WantedGrants wanted, BootTime came);
+
+  // What the controller is told of a grant of its own. NOT_FOUND for another's.
+  absl::StatusOr<v1::GrantReport> Report(const std::string& id);
+
+ private:
+  using Answer = absl::StatusOr<Grant>;
+
+  absl::StatusOr<HeldGrants> Held(const WantedGrants& wanted);
+  absl::StatusOr<HeldGrants> ReadHeld(Gatekeeper& gatekeeper, const WantedGrants& wanted) const;
+  // Steps [begin, end) of `steps`, which become one batch of the gatekeeper's.
+  absl::Status Perform(const std::vector<Step>& steps, size_t begin, size_t end, Applied& applied);
+  absl::Status Settle(const Step& step, const Answer& answer, Applied& applied);
+  // `step` changes a live grant and is refused for good.
+  absl::Status SettleRefused(const Step& step, const absl::Status& why, Applied& applied);
+  absl::StatusOr<std::future<Answer>> Submit(Step step);
+  absl::StatusOr<Answer> Get(const std::string& id);
+  v1::GrantReport Told(const Grant& grant) const;
+
+  const std::string actor_;
+  Mailbox& mailbox_;
+  const Clock& clock_;
+};
+
+}  // namespace postern
+
+#endif  // POSTERN_AGENT_LINK_APPLIER_H_

@@ -1,0 +1,74 @@
+#include "tests/unit/controller/fleet/test_agent.h"
+
+#include <poll.h>
+
+#include <utility>
+
+namespace postern::controller {
+
+TestAgent::TestAgent(const TestAgentOptions& options) : clock_(options.clock_ahead) {
+  options_.limits.max_duration = absl::Hours(2);
+  options_.limits.max_live_grants = options.max_live_grants;
+  options_.gate.ports = options_.limits.guarded_ports;
+  gatekeeper_ = std::make_unique<Gatekeeper>(
+      options_, Gatekeeper::Collaborators{.clock = clock_,
+                                          .store = store_,
+                                          .firewall = firewall_,
+                                          .sessions = sessions_,
+                                          .announce =
+                                              [this](const AuditEvent& event) {
+                                                if (link_ != nullptr) link_->OnEvent(event);
+                                              },
+                                          .report = [](const absl::Status&) {}});
+  EXPECT_EQ(gatekeeper_->Start(), absl::OkStatus());
+  LinkOptions link{.controller = {.address = options.address,
+                                  .ca = directory_.Write("ca.pem", options.ca, 0644),
+                                  .join_token_file = directory_.Write("token", options.token)},
+                   .state_dir = directory_.Path(""),
+                   .version = "1",
+                   .name = "web-1",
+                   .changed = [] {}};
+  link_ = Link::Start(std::move(link), mailbox_, clock_);
+  loop_ = std::thread([this] { Loop(); });
+}
+
+TestAgent::~TestAgent() {
+  stopping_ = true;
+  mailbox_.Ask([](Gatekeeper&) {}).IgnoreError();
+  loop_.join();
+  mailbox_.Close();
+  mailbox_.Drain(*gatekeeper_);
+  link_.reset();
+}
+
+bool TestAgent::Admits(const std::string& source) {
+  return On<bool>(
+      [&](Gatekeeper&) { return firewall_.Admits(*Address::Parse(source), Protocol::kTcp, 22); });
+}
+
+Grant TestAgent::Get(const std::string& id) {
+  const auto grant =
+      On<absl::StatusOr<Grant>>([&](Gatekeeper& gatekeeper) { return gatekeeper.Get(id); });
+  EXPECT_TRUE(grant.ok()) << grant.status();
+  return grant.value_or(Grant());
+}
+
+void TestAgent::RevokeLocally(const std::string& id) {
+  std::promise<absl::StatusOr<Grant>> answer;
+  ASSERT_EQ(mailbox_.Submit(
+                {.request = RevokeGrant{.id = id, .reason = "on the VM"},
+                 .actor = "local",
+                 .done = [&](absl::StatusOr<Grant> grant) { answer.set_value(std::move(grant)); }}),
+            absl::OkStatus());
+  EXPECT_TRUE(answer.get_future().get().ok());
+}
+
+void TestAgent::Loop() {
+  while (!stopping_) {
+    pollfd waiting{.fd = mailbox_.fd(), .events = POLLIN, .revents = 0};
+    poll(&waiting, 1, 1000);
+    mailbox_.Drain(*gatekeeper_);
+  }
+}
+
+}  // namespace postern::controller

@@ -1,0 +1,239 @@
+#include "agent/link/applier.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/fakes/fake_clock.h"
+#include "tests/fakes/fake_firewall.h"
+#include "tests/fakes/fake_sessions.h"
+#include "tests/fakes/fake_store.h"
+#include "tests/support/grants.h"
+
+namespace postern {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr char kActor[] = "controller:ctl:7444";
+
+// A gatekeeper over fakes on a thread of its own.
+class ApplierTest : public testing::Test {
+ protected:
+  ApplierTest() {
+    options_.limits.max_duration = absl::Hours(2);
+    options_.limits.max_live_grants = 2;
+    options_.limits.allowed_sources = {P("203.0.113.0/24")};
+    options_.gate.ports = options_.limits.guarded_ports;
+    gatekeeper_ = std::make_unique<Gatekeeper>(
+        options_,
+        Gatekeeper::Collaborators{.clock = clock_,
+                                  .store = store_,
+                                  .firewall = firewall_,
+                                  .sessions = sessions_,
+                                  .announce = [this](const AuditEvent& event) { Note(event); },
+                                  .report = [](const absl::Status&) {}});
+    EXPECT_EQ(gatekeeper_->Start(), absl::OkStatus());
+    loop_ = std::thread([this] { Loop(); });
+  }
+
+  ~ApplierTest() override {
+    stopping_ = true;
+    mailbox_.Ask([](Gatekeeper&) {}).IgnoreError();
+    loop_.join();
+  }
+
+  template <typename T>
+  T On(const std::function<T(Gatekeeper&)>& ask) {
+    return *Asked<T>(mailbox_, ask);
+  }
+  bool Admits(const std::string& source) {
+    return On<bool>([&](Gatekeeper&) { return firewall_.Admits(A(source), Protocol::kTcp, 22); });
+  }
+  void FailCommits(const absl::Status& status) {
+    On<bool>([&](Gatekeeper&) {
+      store_.FailCommits(status);
+      return true;
+    });
+  }
+
+  static GrantRequest Wanted(int id, const std::string& source = "203.0.113.7") {
+    GrantRequest request = Request(id);
+    request.sources = {P(source)};
+    request.not_after = absl::InfiniteFuture();
+    return request;
+  }
+
+  Applied Apply(WantedGrants wanted) {
+    const absl::StatusOr<Applied> applied = applier_.Apply(std::move(wanted), clock_.Read().boot);
+    EXPECT_TRUE(applied.ok()) << applied.status();
+    return applied.value_or(Applied());
+  }
+
+  v1::GrantState StateOf(const Applied& applied, int id) {
+    const auto found = applied.reports.find(Id(id));
+    EXPECT_NE(found, applied.reports.end()) << "there is no report of " << id;
+    return found == applied.reports.end() ? v1::GRANT_STATE_UNSPECIFIED : found->second.state();
+  }
+
+  GatekeeperOptions options_;
+  FakeClock clock_;
+  FakeStore store_;
+  FakeFirewall firewall_{clock_};
+  FakeSessions sessions_;
+  // Whether the source of the second grant was let in when the first one ended.
+  bool second_before_first_ended_ = false;
+  std::unique_ptr<Gatekeeper> gatekeeper_;
+  Mailbox mailbox_;
+  Applier applier_{kActor, mailbox_, clock_};
+
+ private:
+  void Note(const AuditEvent& event) {
+    if (event.kind != AuditKind::kGrantRevoked || event.grant_id != Id(1)) return;
+    second_before_first_ended_ = firewall_.Admits(A("203.0.113.8"), Protocol::kTcp, 22);
+  }
+
+  void Loop() {
+    while (!stopping_) {
+      pollfd waiting{.fd = mailbox_.fd(), .events = POLLIN, .revents = 0};
+      poll(&waiting, 1, 1000);
+      mailbox_.Drain(*gatekeeper_);
+    }
+  }
+
+  std::atomic<bool> stopping_ = false;
+  std::thread loop_;
+};
+
+TEST_F(ApplierTest, WhatIsWantedIsMadeOnce) {
+  const WantedGrants wanted = {.revision = 1, .grants = {Wanted(1)}};
+  EXPECT_EQ(StateOf(Apply(wanted), 1), v1::ACTIVE);
+  EXPECT_TRUE(Admits("203.0.113.7"));
+  const Applied again = Apply(wanted);
+  EXPECT_EQ(StateOf(again, 1), v1::ACTIVE);
+  EXPECT_THAT(again.trouble, IsEmpty());
+  const std::vector<Grant> live =
+      On<std::vector<Grant>>([](Gatekeeper& gatekeeper) { return *gatekeeper.List(0, 9, true); });
+  ASSERT_EQ(live.size(), 1u);
+  EXPECT_EQ(live[0].created_by, kActor);
+}
+
+TEST_F(ApplierTest, ANewerGrantOpensBeforeTheOlderCloses) {
+  Apply({.revision = 1, .grants = {Wanted(1)}});
+  const Applied applied =
+      Apply({.revision = 2,
+             .grants = {Wanted(2, "203.0.113.8")},
+             .withdrawn = {{Id(1), {.keep_sessions = true, .superseded = true}}}});
+  // Events are announced behind the answers.
+  EXPECT_TRUE(On<bool>([&](Gatekeeper&) { return second_before_first_ended_; }));
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  EXPECT_EQ(StateOf(applied, 1), v1::SUPERSEDED);
+  EXPECT_EQ(StateOf(applied, 2), v1::ACTIVE);
+}
+
+TEST_F(ApplierTest, WhatTheLimitsRefuseIsToldAndNotTriedAgain) {
+  GrantRequest wanted = Wanted(1);
+  wanted.duration = absl::Hours(3);
+  const Applied applied = Apply({.revision = 1, .grants = {wanted}});
+  EXPECT_EQ(StateOf(applied, 1), v1::GRANT_STATE_UNSPECIFIED);
+  EXPECT_THAT(applied.reports.at(Id(1)).reason(), HasSubstr("2h"));
+  EXPECT_THAT(applied.pending, IsEmpty());
+}
+
+// What there is no room for keeps nothing else waiting.
+TEST_F(ApplierTest, WhatMayPassIsPendingAndTheRestIsTold) {
+  const std::vector<GrantRequest> three = {Wanted(1), Wanted(2, "203.0.113.8"),
+                                           Wanted(3, "203.0.113.9")};
+  const Applied full = Apply({.revision = 1, .grants = three});
+  EXPECT_EQ(StateOf(full, 1), v1::ACTIVE);
+  EXPECT_EQ(StateOf(full, 2), v1::ACTIVE);
+  EXPECT_THAT(full.pending, ElementsAre(Id(3)));
+  EXPECT_THAT(full.trouble, HasSubstr(Id(3)));
+  const Applied room = Apply({.revision = 2, .grants = {three[1]}});
+  EXPECT_EQ(StateOf(room, 1), v1::REVOKED);
+  const Applied all = Apply({.revision = 3, .grants = {three[1], three[2]}});
+  EXPECT_EQ(StateOf(all, 3), v1::ACTIVE);
+  EXPECT_THAT(all.trouble, IsEmpty());
+}
+
+TEST_F(ApplierTest, AFullDiskMayPass) {
+  FailCommits(absl::ResourceExhaustedError("the disk is full"));
+  const WantedGrants wanted = {.revision = 1, .grants = {Wanted(1)}};
+  const Applied full = Apply(wanted);
+  EXPECT_THAT(full.pending, ElementsAre(Id(1)));
+  EXPECT_THAT(full.trouble, HasSubstr("the disk is full"));
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  FailCommits(absl::OkStatus());
+  EXPECT_EQ(StateOf(Apply(wanted), 1), v1::ACTIVE);
+}
+
+TEST_F(ApplierTest, AnExtensionThatIsRefusedLeavesTheGrant) {
+  Apply({.revision = 1, .grants = {Wanted(1)}});
+  GrantRequest longer = Wanted(1);
+  longer.duration = absl::Hours(3);
+  const Applied applied = Apply({.revision = 2, .grants = {longer}});
+  EXPECT_EQ(StateOf(applied, 1), v1::ACTIVE);
+  EXPECT_THAT(applied.reports.at(Id(1)).reason(), HasSubstr("2h"));
+  EXPECT_THAT(applied.pending, IsEmpty());
+  EXPECT_TRUE(Admits("203.0.113.7"));
+}
+
+// The old source is nobody's any more.
+TEST_F(ApplierTest, AMoveThatIsRefusedClosesTheGrant) {
+  Apply({.revision = 1, .grants = {Wanted(1)}});
+  const Applied applied = Apply({.revision = 2, .grants = {Wanted(1, "198.51.100.1")}});
+  EXPECT_EQ(StateOf(applied, 1), v1::REVOKED);
+  EXPECT_THAT(applied.reports.at(Id(1)).reason(), HasSubstr("sources that this VM refuses"));
+  EXPECT_FALSE(Admits("203.0.113.7"));
+}
+
+TEST_F(ApplierTest, OthersGrantsAreNotTouched) {
+  std::promise<absl::StatusOr<Grant>> made;
+  ASSERT_EQ(mailbox_.Submit({.request = CreateGrant{Request(1)},
+                             .actor = "local",
+                             .done = [&](absl::StatusOr<Grant> grant) { made.set_value(grant); }}),
+            absl::OkStatus());
+  ASSERT_TRUE(made.get_future().get().ok());
+  EXPECT_THAT(Apply({.revision = 1}).reports, IsEmpty());
+  EXPECT_TRUE(Admits("203.0.113.7"));
+  EXPECT_TRUE(absl::IsNotFound(applier_.Report(Id(1)).status()));
+  const Applied taken = Apply({.revision = 2, .grants = {Wanted(1)}});
+  EXPECT_EQ(StateOf(taken, 1), v1::GRANT_STATE_UNSPECIFIED);
+  EXPECT_THAT(taken.reports.at(Id(1)).reason(), HasSubstr("another's grant"));
+}
+
+TEST_F(ApplierTest, TheTimeUntilItIsMadeIsTakenOff) {
+  const BootTime came = clock_.Read().boot;
+  clock_.Advance(absl::Minutes(10));
+  const absl::StatusOr<Applied> applied =
+      applier_.Apply({.revision = 1, .grants = {Wanted(1)}}, came);
+  ASSERT_TRUE(applied.ok()) << applied.status();
+  const Grant grant = On<Grant>([](Gatekeeper& gatekeeper) { return *gatekeeper.Get(Id(1)); });
+  EXPECT_EQ(grant.end, clock_.Read().wall + absl::Minutes(50));
+}
+
+// As many as a state may have, through a mailbox that holds fewer.
+TEST_F(ApplierTest, ManyGrantsFitThroughTheMailbox) {
+  options_.limits.max_live_grants = 10'000;
+  On<bool>([&](Gatekeeper& gatekeeper) { return gatekeeper.Reconfigure(options_, "agent").ok(); });
+  WantedGrants wanted = {.revision = 1};
+  for (int i = 1; i <= 5000; ++i) wanted.grants.push_back(Wanted(i));
+  const Applied applied = Apply(std::move(wanted));
+  EXPECT_EQ(applied.reports.size(), 5000u);
+  EXPECT_THAT(applied.pending, IsEmpty());
+}
+
+TEST_F(ApplierTest, AnAgentThatStopsIsAnError) {
+  mailbox_.Close();
+  EXPECT_TRUE(absl::IsUnavailable(applier_.Apply({.revision = 1}, BootTime()).status()));
+}
+
+}  // namespace
+}  // namespace postern
