@@ -5,9 +5,10 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "common/config/files.h"
+#include "common/https/https.h"
 #include "common/status.h"
-#include "controller/identity/https_get.h"
 
 namespace postern::controller {
 namespace {
@@ -82,7 +83,12 @@ absl::StatusOr<std::string> TrustedIssuers::PrincipalOf(const std::string& token
 
 absl::StatusOr<std::string> FetchKeys(const std::string& jwks) {
   if (absl::StartsWith(jwks, "https://")) {
-    return HttpsGet({.url = jwks, .max_bytes = kMaxKeysBytes});
+    POSTERN_ASSIGN_OR_RETURN(HttpsAnswer answer,
+                             Exchange({.url = jwks,
+                                       .headers = {{"Accept", "application/json"}},
+                                       .max_bytes = kMaxKeysBytes}));
+    if (answer.status == 200) return std::move(answer.body);
+    return absl::UnavailableError(absl::StrCat("answers ", answer.status));
   }
   POSTERN_ASSIGN_OR_RETURN(FileContent file, ReadSmallFile(jwks, kMaxKeysBytes));
   return std::move(file.bytes);

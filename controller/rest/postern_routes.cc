@@ -9,6 +9,7 @@
 #include "common/duration.h"
 #include "common/status.h"
 #include "controller/domain/error.h"
+#include "controller/rest/azure_json.h"
 #include "controller/rest/json_reading.h"
 #include "controller/rest/postern_json.h"
 #include "controller/rest/routes.h"
@@ -67,11 +68,36 @@ absl::StatusOr<absl::Duration> NeedDuration(const Json& body, absl::string_view 
 
 Where WhereOf(const Call& call) {
   return {.subscription = call.target.Query("subscription"),
-          .resource_group = call.target.Query("resource_group")};
+          .resource_group = call.target.Query("resource_group"),
+          .vm_name = call.target.Query("name")};
 }
 
 // The answers: some are called as what the store does for them.
 namespace answer {
+
+// Who the caller is here, and from where.
+absl::StatusOr<HttpResponse> Me(AccessService&, const ApiOptions&, const Call& call) {
+  const std::optional<Address>& address = call.caller.address;
+  return JsonResponse(200, {{"principal", call.caller.principal},
+                            {"address", address ? Json(address->ToString()) : Json(nullptr)}});
+}
+
+// Azure's form of a policy, for all subscriptions at once; with `vm`, of those for
+// that VM.
+absl::StatusOr<HttpResponse> ListPolicies(AccessService& access, const ApiOptions&,
+                                          const Call& call) {
+  Where where = WhereOf(call);
+  if (!call.target.Query("vm").empty()) {
+    POSTERN_ASSIGN_OR_RETURN(const VmId vm, VmId::Parse(call.target.Query("vm")));
+    where.vm_key = vm.Key();
+  }
+  POSTERN_ASSIGN_OR_RETURN(
+      const Page<PolicyView> page,
+      access.ListPolicies(call.caller, where, call.target.Query("page_token")));
+  Json policies = Json::array();
+  for (const PolicyView& view : page.items) policies.push_back(PolicyJson(view));
+  return JsonResponse(200, {{"policies", std::move(policies)}, {"next_page_token", page.next}});
+}
 
 absl::StatusOr<HttpResponse> ListVms(AccessService& access, const ApiOptions&, const Call& call) {
   return PageResponse(access.ListVms(call.caller, WhereOf(call), call.target.Query("page_token")),
@@ -295,6 +321,8 @@ absl::StatusOr<HttpResponse> VerifyAudit(AccessService& access, const ApiOptions
 
 const std::vector<Route>& PosternRoutes() {
   static const auto& routes = *new std::vector<Route>{
+      {"GET", "/postern/v1/me", answer::Me},
+      {"GET", "/postern/v1/policies", answer::ListPolicies},
       {"GET", "/postern/v1/vms", answer::ListVms},
       {"GET", "/postern/v1/vm", answer::GetVm},
       {"DELETE", "/postern/v1/vm", answer::RemoveVm},

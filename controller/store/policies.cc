@@ -73,10 +73,11 @@ absl::StatusOr<std::vector<Policy>> ListPolicies(SqlTransaction& transaction, co
           "SELECT subscription, resource_group, location, name, version, body FROM policies "
           "WHERE policy_key > $1 AND ($2 = '' OR subscription = $2) "
           "AND ($3 = '' OR group_key = $3) AND ($4 = '' OR location_key = $4) "
-          "ORDER BY policy_key LIMIT $5",
+          "AND ($5 = '' OR policy_key IN (SELECT policy_key FROM policy_vms WHERE vm_key = $5)) "
+          "ORDER BY policy_key LIMIT $6",
           {after, absl::AsciiStrToLower(where.subscription),
            absl::AsciiStrToLower(where.resource_group), absl::AsciiStrToLower(where.location),
-           static_cast<int64_t>(limit)}));
+           where.vm_key, static_cast<int64_t>(limit)}));
   std::vector<Policy> policies;
   for (const SqlRow& row : rows) {
     POSTERN_ASSIGN_OR_RETURN(Policy policy, PolicyOf(row));

@@ -19,7 +19,12 @@ namespace postern::controller {
 struct Where {
   std::string subscription = {};
   std::string resource_group = {};
+  // Of policies alone.
   std::string location = {};
+  // Policies that are for this VM, by its key.
+  std::string vm_key = {};
+  // VMs of this name.
+  std::string vm_name = {};
 };
 
 absl::StatusOr<std::optional<Policy>> FindPolicy(SqlTransaction& transaction,

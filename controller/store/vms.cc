@@ -4,6 +4,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
 #include "common/status.h"
 #include "controller/store/columns.h"
 
@@ -31,6 +33,13 @@ absl::StatusOr<VmRow> VmRowOf(const SqlRow& row) {
            .applied_revision = row.Int(13)};
   POSTERN_ASSIGN_OR_RETURN(vm.id, VmId::Parse(row.Text(0)));
   return vm;
+}
+
+// The keys of VMs of this name, for LIKE; "" for "".
+std::string KeyPattern(absl::string_view name) {
+  if (name.empty()) return "";
+  return absl::StrCat("%/", absl::StrReplaceAll(absl::AsciiStrToLower(name),
+                                                {{"\\", "\\\\"}, {"%", "\\%"}, {"_", "\\_"}}));
 }
 
 }  // namespace
@@ -77,9 +86,11 @@ absl::StatusOr<std::vector<VmRow>> ListVmRows(SqlTransaction& transaction, const
       transaction.Query(
           absl::StrCat("SELECT ", kColumns,
                        " FROM vms WHERE vm_key > $1 AND ($2 = '' OR subscription = $2) "
-                       "AND ($3 = '' OR group_key = $3) ORDER BY vm_key LIMIT $4"),
+                       "AND ($3 = '' OR group_key = $3) "
+                       "AND ($4 = '' OR vm_key LIKE $4 ESCAPE '\\') ORDER BY vm_key LIMIT $5"),
           {after, absl::AsciiStrToLower(where.subscription),
-           absl::AsciiStrToLower(where.resource_group), static_cast<int64_t>(limit)}));
+           absl::AsciiStrToLower(where.resource_group), KeyPattern(where.vm_name),
+           static_cast<int64_t>(limit)}));
   std::vector<VmRow> vms;
   for (const SqlRow& row : rows) {
     POSTERN_ASSIGN_OR_RETURN(VmRow vm, VmRowOf(row));

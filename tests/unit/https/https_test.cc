@@ -1,6 +1,6 @@
 // The client against the controller's own server, over real TLS on loopback.
 
-#include "controller/identity/https_get.h"
+#include "common/https/https.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,14 +15,20 @@
 #include "controller/rest/http_server.h"
 #include "tests/support/certificates.h"
 
-namespace postern::controller {
+namespace postern {
 namespace {
+
+using controller::HttpRequest;
+using controller::HttpResponse;
+using controller::HttpServer;
+using controller::HttpServerOptions;
+using controller::ServerTls;
 
 using testing::HasSubstr;
 
-class HttpsGetTest : public testing::Test {
+class HttpsTest : public testing::Test {
  protected:
-  ~HttpsGetTest() override { LetGo(); }
+  ~HttpsTest() override { LetGo(); }
 
   void LetGo() {
     if (!done_.HasBeenNotified()) done_.Notify();
@@ -41,6 +47,11 @@ class HttpsGetTest : public testing::Test {
       }
       if (request.target == "/large") return {.body = std::string(300'000, 'a')};
       if (request.target == "/keys") return {.body = request.Header("host")};
+      if (request.target == "/echo") {
+        return {.status = 201,
+                .headers = {{"X-Said", request.Header("x-say")}},
+                .body = absl::StrCat(request.method, " ", request.body)};
+      }
       return {.status = 404};
     };
     absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::Start(std::move(options));
@@ -52,9 +63,9 @@ class HttpsGetTest : public testing::Test {
     return absl::StrCat("https://", host, ":", server_->port(), path);
   }
 
-  absl::StatusOr<std::string> Get(const std::string& url,
+  absl::StatusOr<HttpsAnswer> Get(const std::string& url,
                                   absl::Duration time = absl::Seconds(20)) const {
-    return HttpsGet({.url = url, .authorities = authority_.cert(), .time = time});
+    return Exchange({.url = url, .authorities = authority_.cert(), .time = time});
   }
 
   std::string Problem(const std::string& url, absl::Duration time = absl::Seconds(20)) const {
@@ -66,40 +77,68 @@ class HttpsGetTest : public testing::Test {
   std::unique_ptr<HttpServer> server_;
 };
 
-TEST_F(HttpsGetTest, GivesTheBody) {
+TEST_F(HttpsTest, GivesTheBody) {
   Serve();
-  const absl::StatusOr<std::string> body = Get(Url("/keys"));
-  ASSERT_TRUE(body.ok()) << body.status();
-  EXPECT_EQ(*body, absl::StrCat("127.0.0.1:", server_->port()));
+  const absl::StatusOr<HttpsAnswer> answer = Get(Url("/keys"));
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->status, 200);
+  EXPECT_EQ(answer->body, absl::StrCat("127.0.0.1:", server_->port()));
   EXPECT_TRUE(Get(Url("/keys", "localhost")).ok());
 }
 
-TEST_F(HttpsGetTest, RefusesAServerThatIsAnother) {
+TEST_F(HttpsTest, SendsTheMethodTheHeadersAndTheBody) {
+  Serve();
+  const absl::StatusOr<HttpsAnswer> answer = Exchange({.method = "PUT",
+                                                       .url = Url("/echo"),
+                                                       .headers = {{"x-say", "hello"}},
+                                                       .body = "{}",
+                                                       .authorities = authority_.cert()});
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->status, 201);
+  EXPECT_EQ(answer->body, "PUT {}");
+  EXPECT_EQ(answer->Header("x-said"), "hello");
+}
+
+TEST_F(HttpsTest, HandsOverALongBodyPieceByPiece) {
+  Serve();
+  size_t bytes = 0;
+  HttpsRequest request = {.url = Url("/large"), .authorities = authority_.cert()};
+  request.take = [&bytes](absl::string_view piece) {
+    bytes += piece.size();
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(Exchange(request).ok());
+  EXPECT_EQ(bytes, 300'000u);
+  request.take = [](absl::string_view) { return absl::CancelledError("enough"); };
+  EXPECT_TRUE(absl::IsCancelled(Exchange(request).status()));
+}
+
+TEST_F(HttpsTest, RefusesAServerThatIsAnother) {
   Serve({.names = {"DNS:keys.example.org"}});
   EXPECT_THAT(Problem(Url("/keys")), HasSubstr("certificate verify failed"));
 }
 
-TEST_F(HttpsGetTest, RefusesAnAuthorityThatIsNotTrusted) {
+TEST_F(HttpsTest, RefusesAnAuthorityThatIsNotTrusted) {
   Serve();
   const TestAuthority other("other");
   EXPECT_THAT(
-      std::string(HttpsGet({.url = Url("/keys"), .authorities = other.cert()}).status().message()),
+      std::string(Exchange({.url = Url("/keys"), .authorities = other.cert()}).status().message()),
       HasSubstr("certificate verify failed"));
-  EXPECT_THAT(std::string(HttpsGet({.url = Url("/keys")}).status().message()),
+  EXPECT_THAT(std::string(Exchange({.url = Url("/keys")}).status().message()),
               HasSubstr("certificate verify failed"));
 }
 
-TEST_F(HttpsGetTest, RefusesACertificateThatIsOver) {
+TEST_F(HttpsTest, RefusesACertificateThatIsOver) {
   Serve({.names = {"IP:127.0.0.1"},
          .from = absl::Now() - absl::Hours(2),
          .until = absl::Now() - absl::Hours(1)});
   EXPECT_THAT(Problem(Url("/keys")), HasSubstr("certificate verify failed"));
 }
 
-TEST_F(HttpsGetTest, TakesNoOtherAnswer) {
+TEST_F(HttpsTest, FollowsNobodyAndWaitsForNobody) {
   Serve();
-  EXPECT_THAT(Problem(Url("/moved")), HasSubstr("answers 302"));
-  EXPECT_THAT(Problem(Url("/none")), HasSubstr("answers 404"));
+  EXPECT_EQ(Get(Url("/moved"))->status, 302);
+  EXPECT_EQ(Get(Url("/none"))->status, 404);
   EXPECT_THAT(Problem(Url("/large")), HasSubstr("reading"));
   EXPECT_THAT(Problem(Url("/slow"), absl::Milliseconds(200)), HasSubstr("too long"));
   const std::string gone = Url("/keys");
@@ -108,7 +147,7 @@ TEST_F(HttpsGetTest, TakesNoOtherAnswer) {
   EXPECT_THAT(Problem(gone), HasSubstr("connecting"));
 }
 
-TEST_F(HttpsGetTest, RefusesWhatIsNoAddress) {
+TEST_F(HttpsTest, RefusesWhatIsNoAddress) {
   for (const char* url :
        {"", "http://localhost/", "https://", "https:///keys", "https://localhost:0/",
         "https://localhost:99999/", "https://localhost:x/", "https://[::1/", "https://u@localhost/",
@@ -118,4 +157,4 @@ TEST_F(HttpsGetTest, RefusesWhatIsNoAddress) {
 }
 
 }  // namespace
-}  // namespace postern::controller
+}  // namespace postern
