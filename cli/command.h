@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "cli/controller/commands.h"
 #include "cli/forms.h"
 #include "common/prefix.h"
 #include "postern/v1/grant.pb.h"
@@ -77,6 +78,8 @@ struct WatchCommand {
 
 struct AuditCommand {
   std::optional<absl::Time> since;
+  // Instead: whether the controller's audit is whole.
+  bool verify = false;
 };
 
 struct LockdownCommand {
@@ -113,16 +116,19 @@ struct PkiIssueCommand {
   int days = 0;
 };
 
-using Command = std::variant<StatusCommand, GrantCommand, GrantsCommand, ExtendCommand, MoveCommand,
-                             RevokeCommand, CheckCommand, WatchCommand, AuditCommand, DoctorCommand,
-                             DeniedCommand, SelfCommand, LockdownCommand, ArmCommand,
-                             ConfirmCommand, DisarmCommand, PkiInitCommand, PkiIssueCommand>;
+using Command =
+    std::variant<StatusCommand, GrantCommand, GrantsCommand, ExtendCommand, MoveCommand,
+                 RevokeCommand, CheckCommand, WatchCommand, AuditCommand, DoctorCommand,
+                 DeniedCommand, SelfCommand, LockdownCommand, ArmCommand, ConfirmCommand,
+                 DisarmCommand, PkiInitCommand, PkiIssueCommand, ControllerCommand>;
 
 struct Invocation {
   Format format = Format::kTable;
-  // Meaningless for the pki commands.
+  // Meaningless for the pki commands, and where there is a controller.
   AgentPlace agent;
-  // For each call but a watch, which has no end.
+  // For what is asked of a controller.
+  std::optional<ControllerPlace> controller;
+  // For each call but a watch and a download, which have no end.
   absl::Duration timeout;
   Command command;
 };

@@ -8,12 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "cli/exit_code.h"
 #include "cli/grammar.h"
 #include "common/duration.h"
+#include "common/https/https.h"
 #include "common/status.h"
 #include "common/text.h"
 #include "common/version.h"
@@ -31,6 +33,8 @@ constexpr char kFooter[] =
     "  posternctl grant --from 203.0.113.7 --port 22 --for 1h --justification \"deploy 142\"\n"
     "  posternctl grants -o json\n"
     "  posternctl revoke --all\n"
+    "  posternctl request create --vm web-1 --port 22 --for 1h --wait   (of a controller)\n"
+    "  posternctl ssh web-1\n"
     "\n"
     "Durations are written 90s, 15m, 3h, 1h30m, 7d or PT3H; times as RFC 3339.\n"
     "Data goes to stdout, messages to stderr. Exit: 0 done, 1 refused or failed,\n"
@@ -44,6 +48,8 @@ struct GlobalOptions {
   std::string ca;
   std::string cert;
   std::string key;
+  std::string controller;
+  std::string token_file;
   std::string timeout = "15s";
 };
 
@@ -62,6 +68,15 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
   AddValue(app, "--cert", options.cert, "FILE", "Your certificate (or POSTERN_CERT)")
       ->group(kWhere);
   AddValue(app, "--key", options.key, "FILE", "Your key (or POSTERN_KEY)")->group(kWhere);
+  constexpr char kController[] = "Which controller";
+  AddValue(app, "--controller", options.controller, "URL",
+           "https://HOST:8443 (or POSTERN_CONTROLLER); --ca is its authority, where\n"
+           "this host does not trust it anyway")
+      ->group(kController);
+  AddValue(app, "--token-file", options.token_file, "FILE",
+           "Your token (or POSTERN_TOKEN_FILE, or the token itself in POSTERN_TOKEN),\n"
+           "in place of --cert and --key")
+      ->group(kController);
 }
 
 absl::StatusOr<Format> FormatOf(const GlobalOptions& options) {
@@ -89,6 +104,10 @@ absl::StatusOr<AgentPlace> LocalPlace(std::string socket) {
 }
 
 // What the command line says goes before what the environment says.
+std::string Given(const std::string& option, const char* variable, const Environment& environment) {
+  return option.empty() ? environment.Get(variable) : option;
+}
+
 absl::StatusOr<AgentPlace> PlaceOf(const GlobalOptions& options, const Environment& environment) {
   if (!options.socket.empty() && !options.address.empty()) {
     return absl::InvalidArgumentError("--socket and --address are two agents; give one of them");
@@ -113,17 +132,71 @@ absl::StatusOr<AgentPlace> PlaceOf(const GlobalOptions& options, const Environme
   absl::StatusOr<HostPort> parsed = ParseHostPort(address);
   POSTERN_RETURN_IF_ERROR(About("--address", parsed.status()));
   remote.address = *std::move(parsed);
-  const auto file = [&](const std::string& given, const char* variable) {
-    return given.empty() ? environment.Get(variable) : given;
-  };
-  remote.ca_file = file(options.ca, "POSTERN_CA");
-  remote.cert_file = file(options.cert, "POSTERN_CERT");
-  remote.key_file = file(options.key, "POSTERN_KEY");
+  remote.ca_file = Given(options.ca, "POSTERN_CA", environment);
+  remote.cert_file = Given(options.cert, "POSTERN_CERT", environment);
+  remote.key_file = Given(options.key, "POSTERN_KEY", environment);
   if (remote.ca_file.empty() || remote.cert_file.empty() || remote.key_file.empty()) {
     return absl::InvalidArgumentError(
         "a remote agent needs --ca, --cert and --key (or POSTERN_CA, POSTERN_CERT, POSTERN_KEY)");
   }
   return remote;
+}
+
+absl::StatusOr<ControllerPlace> ControllerOf(const GlobalOptions& options,
+                                             const Environment& environment) {
+  ControllerPlace place{.url = Given(options.controller, "POSTERN_CONTROLLER", environment),
+                        .ca_file = Given(options.ca, "POSTERN_CA", environment),
+                        .cert_file = Given(options.cert, "POSTERN_CERT", environment),
+                        .key_file = Given(options.key, "POSTERN_KEY", environment),
+                        .token_file = Given(options.token_file, "POSTERN_TOKEN_FILE", environment),
+                        .token = environment.Get("POSTERN_TOKEN")};
+  if (place.url.empty()) {
+    return absl::InvalidArgumentError(
+        "--controller is missing: give https://HOST:8443, or set POSTERN_CONTROLLER");
+  }
+  POSTERN_RETURN_IF_ERROR(About("--controller", CheckHttpsUrl(place.url)));
+  while (absl::EndsWith(place.url, "/")) place.url.pop_back();
+  if (place.cert_file.empty() != place.key_file.empty()) {
+    return absl::InvalidArgumentError("--cert and --key are a pair; give both of them");
+  }
+  if (place.cert_file.empty() && place.token_file.empty() && place.token.empty()) {
+    return absl::InvalidArgumentError(
+        "who asks is missing: give --token-file (or set POSTERN_TOKEN_FILE or POSTERN_TOKEN), or "
+        "--cert and --key");
+  }
+  return place;
+}
+
+// Whether it is a controller's audit that is meant: one that is named, where no agent
+// is.
+bool MeansController(const GlobalOptions& options, const Environment& environment) {
+  if (!options.controller.empty()) return true;
+  const bool names_agent = !options.socket.empty() || !options.address.empty() ||
+                           !environment.Get("POSTERN_SOCKET").empty() ||
+                           !environment.Get("POSTERN_ADDRESS").empty();
+  return !names_agent && !environment.Get("POSTERN_CONTROLLER").empty();
+}
+
+absl::Status PlaceIn(Invocation& invocation, const GlobalOptions& options,
+                     const Environment& environment) {
+  const Command& command = invocation.command;
+  if (std::holds_alternative<PkiInitCommand>(command) ||
+      std::holds_alternative<PkiIssueCommand>(command)) {
+    return absl::OkStatus();
+  }
+  const auto* audit = std::get_if<AuditCommand>(&command);
+  const bool controller = audit == nullptr ? std::holds_alternative<ControllerCommand>(command)
+                                           : audit->verify || MeansController(options, environment);
+  if (controller) {
+    POSTERN_ASSIGN_OR_RETURN(invocation.controller, ControllerOf(options, environment));
+    return absl::OkStatus();
+  }
+  if (!options.controller.empty()) {
+    return absl::InvalidArgumentError(
+        "--controller is for policy, request, vm, role, token, audit and ssh; this asks an agent");
+  }
+  POSTERN_ASSIGN_OR_RETURN(invocation.agent, PlaceOf(options, environment));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Invocation> Build(const GlobalOptions& options, const Builder& build,
@@ -137,11 +210,7 @@ absl::StatusOr<Invocation> Build(const GlobalOptions& options, const Builder& bu
   }
   invocation.timeout = *timeout;
   POSTERN_ASSIGN_OR_RETURN(invocation.command, build(environment));
-  const bool local_work = std::holds_alternative<PkiInitCommand>(invocation.command) ||
-                          std::holds_alternative<PkiIssueCommand>(invocation.command);
-  if (!local_work) {
-    POSTERN_ASSIGN_OR_RETURN(invocation.agent, PlaceOf(options, environment));
-  }
+  POSTERN_RETURN_IF_ERROR(PlaceIn(invocation, options, environment));
   return invocation;
 }
 
@@ -202,6 +271,11 @@ std::variant<Invocation, Finished> ParseCommandLine(int argc, const char* const*
   AddAccessVerbs(app, verbs);
   AddStandingVerbs(app, verbs);
   AddPkiVerbs(app, verbs);
+  AddPolicyVerbs(app, verbs);
+  AddRequestVerbs(app, verbs);
+  AddVmVerbs(app, verbs);
+  AddPrincipalVerbs(app, verbs);
+  AddSshVerbs(app, verbs);
 
   try {
     app.parse(argc, argv);

@@ -62,30 +62,6 @@ std::string DescribeUse(const v1::Usage& usage, const Reader& reader) {
   return use;
 }
 
-// Lines of "  name   value", aligned.
-class Block {
- public:
-  void Add(const std::string& name, const std::string& value) { lines_.push_back({name, value}); }
-
-  std::string Render() const {
-    size_t widest = 0;
-    for (const Line& line : lines_) widest = std::max(widest, line.name.size());
-    std::string out;
-    for (const Line& line : lines_) {
-      absl::StrAppend(&out, "  ", line.name, std::string(widest - line.name.size() + 3, ' '),
-                      line.value, "\n");
-    }
-    return out;
-  }
-
- private:
-  struct Line {
-    std::string name;
-    std::string value;
-  };
-  std::vector<Line> lines_;
-};
-
 // What an event did, after its kind: "GRANT_CREATED" to "created".
 std::string EventWord(v1::AuditKind kind) {
   if (!v1::AuditKind_IsValid(kind)) return absl::StrCat("event kind ", kind);

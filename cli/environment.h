@@ -30,6 +30,9 @@ struct Environment {
   // stop (an interrupt). The caller closes it. Called before any thread starts.
   // Empty: nobody asks.
   std::function<absl::StatusOr<int>()> open_stop_fd;
+  // Becomes another program, found as a shell finds it; returns only where that
+  // fails. Empty: nothing can be run.
+  std::function<absl::Status(const std::vector<std::string>& arguments)> become;
   // The host's TCP listeners.
   std::function<std::vector<ListeningSocket>()> listeners = ReadListeners;
 

@@ -1,8 +1,10 @@
 #include "cli/grammar.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/duration.h"
 #include "common/status.h"
 #include "common/text.h"
+#include "common/uuid.h"
 
 namespace postern {
 
@@ -35,6 +37,21 @@ CLI::Option* AddValues(CLI::App& app, const std::string& names, std::vector<std:
 
 absl::Status About(const std::string& option, const absl::Status& status) {
   return Annotate(status, option);
+}
+
+absl::StatusOr<absl::Duration> ReadLength(const std::string& option, const std::string& text) {
+  const absl::StatusOr<absl::Duration> length = ParseDuration(text);
+  POSTERN_RETURN_IF_ERROR(About(option, length.status()));
+  if (*length == absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(absl::StrCat(option, ": must be longer than zero"));
+  }
+  return *length;
+}
+
+absl::StatusOr<std::string> ReadId(const std::string& option, const std::string& text) {
+  absl::StatusOr<std::string> id = ParseUuid(text);
+  POSTERN_RETURN_IF_ERROR(About(option, id.status()));
+  return id;
 }
 
 absl::StatusOr<std::vector<Prefix>> ReadSources(const std::vector<std::string>& texts) {

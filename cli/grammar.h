@@ -30,6 +30,11 @@ void AddAccessVerbs(CLI::App& app, std::vector<Verb>& verbs);
 void AddReadingVerbs(CLI::App& app, std::string& audit_format, std::vector<Verb>& verbs);
 void AddStandingVerbs(CLI::App& app, std::vector<Verb>& verbs);
 void AddPkiVerbs(CLI::App& app, std::vector<Verb>& verbs);
+void AddPolicyVerbs(CLI::App& app, std::vector<Verb>& verbs);
+void AddRequestVerbs(CLI::App& app, std::vector<Verb>& verbs);
+void AddVmVerbs(CLI::App& app, std::vector<Verb>& verbs);
+void AddPrincipalVerbs(CLI::App& app, std::vector<Verb>& verbs);
+void AddSshVerbs(CLI::App& app, std::vector<Verb>& verbs);
 
 // A subcommand with the manners all of ours share.
 CLI::App* AddVerb(CLI::App& parent, const std::string& name, const std::string& description,
@@ -44,6 +49,10 @@ CLI::Option* AddValues(CLI::App& app, const std::string& names, std::vector<std:
 
 // `status` with the option it is about before its message.
 absl::Status About(const std::string& option, const absl::Status& status);
+
+// `text` as a duration that is longer than zero.
+absl::StatusOr<absl::Duration> ReadLength(const std::string& option, const std::string& text);
+absl::StatusOr<std::string> ReadId(const std::string& option, const std::string& text);
 
 // The sources that --from names.
 absl::StatusOr<std::vector<Prefix>> ReadSources(const std::vector<std::string>& texts);

@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/grammar.h"
-#include "common/duration.h"
 #include "common/status.h"
 #include "common/uuid.h"
 
@@ -15,21 +14,6 @@ constexpr char kFromHelp[] =
     "Source address or prefix, repeatable. Default: your own address,\n"
     "as a remote agent sees it or as SSH_CONNECTION has it";
 constexpr char kDurationForms[] = "90s, 15m, 3h, 1h30m or PT3H";
-
-absl::StatusOr<absl::Duration> ReadLength(const std::string& text) {
-  const absl::StatusOr<absl::Duration> length = ParseDuration(text);
-  POSTERN_RETURN_IF_ERROR(About("--for", length.status()));
-  if (*length == absl::ZeroDuration()) {
-    return absl::InvalidArgumentError("--for: must be longer than zero");
-  }
-  return *length;
-}
-
-absl::StatusOr<std::string> ReadId(const std::string& option, const std::string& text) {
-  absl::StatusOr<std::string> id = ParseUuid(text);
-  POSTERN_RETURN_IF_ERROR(About(option, id.status()));
-  return id;
-}
 
 absl::StatusOr<v1::OnExpiry> ReadOnExpiry(const std::string& text) {
   if (text.empty()) return v1::ON_EXPIRY_UNSPECIFIED;
@@ -58,7 +42,7 @@ absl::StatusOr<Command> BuildGrant(const GrantOptions& options, const Environmen
     POSTERN_RETURN_IF_ERROR(About("--port", port.status()));
     command.ports.push_back(*port);
   }
-  POSTERN_ASSIGN_OR_RETURN(command.duration, ReadLength(options.length));
+  POSTERN_ASSIGN_OR_RETURN(command.duration, ReadLength("--for", options.length));
   if (!options.until.empty()) {
     const absl::StatusOr<absl::Time> until = ParseTimestamp(options.until);
     POSTERN_RETURN_IF_ERROR(About("--until", until.status()));
@@ -122,7 +106,7 @@ Verb AddExtend(CLI::App& app) {
   return {verb, [options](const Environment&) -> absl::StatusOr<Command> {
             ExtendCommand command;
             POSTERN_ASSIGN_OR_RETURN(command.id, ReadId("ID", options->id));
-            POSTERN_ASSIGN_OR_RETURN(command.duration, ReadLength(options->length));
+            POSTERN_ASSIGN_OR_RETURN(command.duration, ReadLength("--for", options->length));
             return command;
           }};
 }

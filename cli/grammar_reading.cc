@@ -76,22 +76,32 @@ Verb AddWatch(CLI::App& app) {
 }
 
 Verb AddAudit(CLI::App& app, std::string& format) {
-  auto since = std::make_shared<std::string>();
+  struct Options {
+    std::string since;
+    std::string action;
+  };
+  auto options = std::make_shared<Options>();
   CLI::App* verb =
-      AddVerb(app, "audit", "List what happened, oldest first",
+      AddVerb(app, "audit", "List what happened, oldest first: on an agent, or on a controller",
               "  posternctl audit --since 7d\n"
+              "  posternctl audit verify                    (a controller's: is it whole?)\n"
               "  posternctl audit --since 2024-05-01T00:00:00Z --format csv >audit.csv\n"
               "\n"
               "CSV follows RFC 4180, with a header and times in UTC. A field that begins with\n"
               "= + - @ or a tab gets an apostrophe before it, so that no spreadsheet takes it\n"
               "for a formula; control characters are written as \\xNN.");
-  AddValue(*verb, "--since", *since, "WHEN",
+  AddValue(*verb, "ACTION", options->action, "verify",
+           "Instead: whether a row of the controller's audit was changed or is missing");
+  AddValue(*verb, "--since", options->since, "WHEN",
            "Duration back from now (7d) or RFC 3339 time. Default: the beginning");
   AddValue(*verb, "--format", format, "csv|json|table", "How to print, in place of -o");
-  return {verb, [since](const Environment& environment) -> absl::StatusOr<Command> {
-            AuditCommand command;
-            if (!since->empty()) {
-              const absl::StatusOr<absl::Time> time = ParseSince(*since, environment.now());
+  return {verb, [options](const Environment& environment) -> absl::StatusOr<Command> {
+            AuditCommand command{.since = {}, .verify = !options->action.empty()};
+            if (command.verify && options->action != "verify") {
+              return absl::InvalidArgumentError("audit: write verify, or nothing");
+            }
+            if (!options->since.empty()) {
+              const absl::StatusOr<absl::Time> time = ParseSince(options->since, environment.now());
               POSTERN_RETURN_IF_ERROR(About("--since", time.status()));
               command.since = *time;
             }

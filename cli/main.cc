@@ -9,7 +9,9 @@
 #include <exception>
 #include <iostream>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "cli/channel.h"
 #include "cli/environment.h"
@@ -42,6 +44,14 @@ absl::StatusOr<int> OpenStopFd() {
   return either;
 }
 
+absl::Status Become(const std::vector<std::string>& arguments) {
+  std::vector<char*> argv;
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  execvp(argv[0], argv.data());
+  return postern::ErrnoStatus(errno, absl::StrCat("running ", arguments[0]));
+}
+
 std::string UserName() {
   const passwd* entry = getpwuid(geteuid());
   return entry == nullptr ? "" : entry->pw_name;
@@ -61,6 +71,7 @@ postern::Environment FromProcess() {
   if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) environment.columns = size.ws_col;
   environment.zone = absl::LocalTimeZone();
   environment.open_stop_fd = OpenStopFd;
+  environment.become = Become;
   return environment;
 }
 

@@ -6,6 +6,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
@@ -86,6 +87,32 @@ void EmitString(YAML::Emitter& yaml, const std::string& text) {
   // has no finer choice.
   const bool safe = Printable(text) == text;
   yaml << (safe ? YAML::EmitNonAscii : YAML::EscapeNonAscii) << YAML::DoubleQuoted << text;
+}
+
+void EmitJson(YAML::Emitter& yaml, const nlohmann::json& value) {
+  if (value.is_object()) {
+    if (value.empty()) yaml << YAML::Flow;
+    yaml << YAML::BeginMap;
+    for (const auto& [key, member] : value.items()) {
+      yaml << YAML::Key;
+      EmitString(yaml, key);
+      yaml << YAML::Value;
+      EmitJson(yaml, member);
+    }
+    yaml << YAML::EndMap;
+  } else if (value.is_array()) {
+    if (value.empty()) yaml << YAML::Flow;
+    yaml << YAML::BeginSeq;
+    for (const nlohmann::json& item : value) EmitJson(yaml, item);
+    yaml << YAML::EndSeq;
+  } else if (value.is_string()) {
+    EmitString(yaml, value.get<std::string>());
+  } else if (value.is_null()) {
+    yaml << YAML::Null;
+  } else {
+    // Numbers and truth look the same in both.
+    yaml << value.dump();
+  }
 }
 
 void EmitMessage(YAML::Emitter& yaml, const Message& message);
@@ -195,6 +222,16 @@ std::string ToYamlList(const std::string& name, const std::vector<const Message*
   yaml << YAML::BeginSeq;
   for (const Message* message : messages) EmitMessage(yaml, *message);
   yaml << YAML::EndSeq << YAML::EndMap;
+  return yaml.c_str();
+}
+
+std::string JsonText(const nlohmann::json& answer) {
+  return EscapeForTerminal(answer.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+std::string JsonToYaml(const nlohmann::json& answer) {
+  YAML::Emitter yaml;
+  EmitJson(yaml, answer);
   return yaml.c_str();
 }
 

@@ -5,6 +5,7 @@
 
 #include <google/protobuf/message.h>
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,10 @@ absl::StatusOr<std::string> ToJsonList(
 std::string ToYaml(const google::protobuf::Message& message);
 std::string ToYamlList(const std::string& name,
                        const std::vector<const google::protobuf::Message*>& messages);
+
+// The same of an answer that is JSON already.
+std::string JsonText(const nlohmann::json& answer);
+std::string JsonToYaml(const nlohmann::json& answer);
 
 // Keys and values, in order, for replies that are no message.
 using Facts = std::vector<std::pair<std::string, std::string>>;

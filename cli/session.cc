@@ -21,6 +21,14 @@ absl::StatusOr<std::unique_ptr<AgentClient>> Session::Connect() {
   return CallRemote(remote, credentials, invocation_.timeout);
 }
 
+absl::StatusOr<ControllerClient> Session::ConnectController() {
+  std::vector<std::string> warnings;
+  absl::StatusOr<ControllerClient> client =
+      ControllerClient::Open(*invocation_.controller, invocation_.timeout, warnings);
+  for (const std::string& warning : warnings) Say("warning: " + warning);
+  return client;
+}
+
 Reader Session::reader() const {
   // https://no-color.org: present and not empty.
   const bool colour = environment_.out_is_terminal && environment_.Get("NO_COLOR").empty() &&
@@ -64,6 +72,16 @@ absl::Status Session::PrintList(const std::string& name,
     out_ << words;
   }
   return absl::OkStatus();
+}
+
+void Session::PrintJson(const Json& answer, const std::string& words) {
+  if (format() == Format::kYaml) {
+    out_ << JsonToYaml(answer) << "\n";
+  } else if (format() == Format::kJson) {
+    out_ << JsonText(answer) << "\n";
+  } else {
+    out_ << words;
+  }
 }
 
 void Session::PrintFacts(const Facts& facts, const std::string& words) {

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/controller/client.h"
 #include "cli/describe.h"
 #include "cli/environment.h"
 #include "cli/output.h"
@@ -35,6 +36,9 @@ class Session {
   // credentials.
   absl::StatusOr<std::unique_ptr<AgentClient>> Connect();
 
+  // The controller that the command line means. Warns on stderr about its files.
+  absl::StatusOr<ControllerClient> ConnectController();
+
   // For words to people, at this moment.
   Reader reader() const;
 
@@ -48,6 +52,8 @@ class Session {
   absl::Status PrintList(const std::string& name,
                          const std::vector<const google::protobuf::Message*>& replies,
                          const std::string& words);
+  // The answer in the format asked for; `words` is its table form.
+  void PrintJson(const Json& answer, const std::string& words);
   void PrintFacts(const Facts& facts, const std::string& words);
 
  private:

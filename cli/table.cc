@@ -43,6 +43,17 @@ void Shrink(const std::vector<Column>& columns, std::vector<size_t>& widths, siz
 
 }  // namespace
 
+std::string Block::Render() const {
+  size_t widest = 0;
+  for (const Line& line : lines_) widest = std::max(widest, line.name.size());
+  std::string out;
+  for (const Line& line : lines_) {
+    absl::StrAppend(&out, "  ", line.name, std::string(widest - line.name.size() + 3, ' '),
+                    line.value, "\n");
+  }
+  return out;
+}
+
 size_t DisplayWidth(absl::string_view text) {
   return static_cast<size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return !IsContinuation(c); }));

@@ -1,4 +1,4 @@
-// Columns of text.
+// Columns of text, and blocks of named lines.
 
 #ifndef POSTERN_CLI_TABLE_H_
 #define POSTERN_CLI_TABLE_H_
@@ -21,6 +21,20 @@ struct Column {
 // limit. Where shrinking is not enough, lines are longer. Ends with a newline.
 std::string RenderTable(const std::vector<Column>& columns,
                         const std::vector<std::vector<std::string>>& rows, int width);
+
+// Lines of "  name   value", aligned. Values must be printable.
+class Block {
+ public:
+  void Add(const std::string& name, const std::string& value) { lines_.push_back({name, value}); }
+  std::string Render() const;
+
+ private:
+  struct Line {
+    std::string name;
+    std::string value;
+  };
+  std::vector<Line> lines_;
+};
 
 // The code points of well-formed UTF-8.
 size_t DisplayWidth(absl::string_view text);

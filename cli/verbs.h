@@ -26,6 +26,7 @@ int Do(const ConfirmCommand& command, Session& session);
 int Do(const DisarmCommand& command, Session& session);
 int Do(const PkiInitCommand& command, Session& session);
 int Do(const PkiIssueCommand& command, Session& session);
+int Do(const ControllerCommand& command, Session& session);
 
 // All grants of all pages, oldest first.
 absl::StatusOr<std::vector<v1::Grant>> ListAllGrants(AgentClient& agent, bool include_ended);

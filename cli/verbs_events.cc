@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
+#include "cli/controller/verbs.h"
 #include "cli/csv.h"
 #include "cli/exit_code.h"
 #include "cli/failure.h"
@@ -122,6 +123,7 @@ int Do(const WatchCommand& command, Session& session) {
 }
 
 int Do(const AuditCommand& command, Session& session) {
+  if (session.invocation().controller) return ShowFleetAudit(command, session);
   const auto agent = session.Connect();
   if (!agent.ok()) return session.Fail(agent.status());
   const absl::StatusOr<std::vector<v1::AuditEvent>> events = ListAllEvents(command, **agent);

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <cstdio>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
@@ -72,6 +74,18 @@ bool IsUtf8(absl::string_view text) {
     text.remove_prefix(decoded.length);
   }
   return true;
+}
+
+std::string PercentEncoded(absl::string_view text) {
+  std::string encoded;
+  for (const char c : text) {
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-._~", c)) {
+      encoded += c;
+    } else {
+      absl::StrAppendFormat(&encoded, "%%%02X", static_cast<unsigned char>(c));
+    }
+  }
+  return encoded;
 }
 
 }  // namespace postern

@@ -1,4 +1,4 @@
-// Text that came from outside, made safe to show.
+// Text that came from outside, made safe to show or to pass on.
 
 #ifndef POSTERN_COMMON_TEXT_H_
 #define POSTERN_COMMON_TEXT_H_
@@ -17,6 +17,10 @@ std::string Printable(absl::string_view text);
 // True when `text` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong
 // forms).
 bool IsUtf8(absl::string_view text);
+
+// `text` as a part of a URI that is a value, all of it but letters, digits and
+// "-._~" as %XX (RFC 3986, 2.1).
+std::string PercentEncoded(absl::string_view text);
 
 }  // namespace postern
 

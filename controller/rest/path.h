@@ -34,10 +34,6 @@ absl::StatusOr<Target> ParseTarget(absl::string_view target);
 std::optional<std::vector<std::string>> Match(absl::string_view pattern,
                                               const std::vector<std::string>& segments);
 
-// `text` for use as a value in a query (RFC 3986, 2.3: all but unreserved
-// characters are escaped).
-std::string PercentEncoded(absl::string_view text);
-
 }  // namespace postern::controller
 
 #endif  // POSTERN_CONTROLLER_REST_PATH_H_

@@ -116,3 +116,21 @@ await_closed() {
 audit_line() {
   rest GET '/postern/v1/audit?format=csv' | grep -c 'initiate/action,Succeeded,user:owner' || true
 }
+
+# fleet ARGUMENT...: posternctl, as the owner, from the controller's namespace.
+fleet() {
+  at controller env POSTERN_CONTROLLER="https://$CONTROLLER:$REST_PORT" \
+    POSTERN_CA="$STAGE/fleet/state/ca.pem" POSTERN_TOKEN_FILE="$STAGE/fleet/state/owner.token" \
+    "$BIN/cli/posternctl" "$@" 2>>"$STAGE/posternctl.log"
+}
+
+# request_by_tool: port 22 for 10 min, once the VM has opened it.
+request_by_tool() {
+  local answer
+  answer=$(fleet request create --vm vm --port 22 --for 10m --wait -o json) || true
+  REQUEST=$(text_of id <<<"${answer//\": /\":}")
+}
+
+revoke_by_tool() {
+  fleet request revoke "$REQUEST" --reason 'not needed' >/dev/null || true
+}
