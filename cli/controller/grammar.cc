@@ -157,13 +157,14 @@ void AddVmVerbs(CLI::App& app, std::vector<Verb>& verbs) {
 }
 
 void AddPrincipalVerbs(CLI::App& app, std::vector<Verb>& verbs) {
-  CLI::App* role = AddVerb(app, "role", "Who may do what, at a controller",
-                           "  posternctl role list\n"
-                           "  posternctl role assign --principal user:ana --role \"JIT Requester\" \\\n"
-                           "      --scope /subscriptions/S/resourceGroups/G\n"
-                           "\n"
-                           "Owner does everything, Security Admin all but roles and tokens. JIT\n"
-                           "Requester asks for access; Security Reader and Reader look.");
+  CLI::App* role =
+      AddVerb(app, "role", "Who may do what, at a controller",
+              "  posternctl role list\n"
+              "  posternctl role assign --principal user:ana --role \"JIT Requester\" \\\n"
+              "      --scope /subscriptions/S/resourceGroups/G\n"
+              "\n"
+              "Owner does everything, Security Admin all but roles and tokens. JIT\n"
+              "Requester asks for access; Security Reader and Reader look.");
   verbs.push_back(AddNone<RoleListCommand>(*role, "list", "The roles that you may see",
                                            "  posternctl role list"));
   verbs.push_back(AddRoleChange(*role, true));

@@ -119,7 +119,7 @@ class Documents(Case):
 
     def test_posternctl_1(self):
         self.install(mode=None)
-        local, remote, audit, pki = displays("posternctl.1")
+        local, remote, audit, pki, *_controllers = displays("posternctl.1")
         for text in (local, audit, pki):
             self.run_block(text)
         # The host that the remote example is about, and the keys that it names.

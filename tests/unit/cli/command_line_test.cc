@@ -147,7 +147,7 @@ TEST_F(CommandLine, RefusesBadFormsAndValues) {
 }
 
 TEST_F(CommandLine, AVerbThatIsNoneIsRefusedWithThoseThereAre) {
-  for (const char* verb : {"policy", "request", "vm"}) {
+  for (const char* verb : {"policies", "requests", "vms"}) {
     EXPECT_THAT(Wrong({verb}), HasSubstr("is not a command; there are status, grants"));
   }
 }
