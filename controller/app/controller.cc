@@ -97,6 +97,7 @@ class Controller {
     authenticator_ = std::make_unique<Authenticator>(*database_, *issuers_, clock_);
     POSTERN_RETURN_IF_ERROR(MakeFirstOwner());
     POSTERN_RETURN_IF_ERROR(Serve());
+    hints_ = database_->Listen([this](const std::string& vm) { OnHint(vm); });
     POSTERN_RETURN_IF_ERROR(loop_->OnAlarm([this] { OnAlarm(); }));
     for (const int number : {SIGTERM, SIGINT}) {
       POSTERN_RETURN_IF_ERROR(loop_->OnSignal(number, [this] { loop_->Exit(); }));
@@ -171,6 +172,15 @@ class Controller {
             .generation = current.generation};
   }
 
+  // Another controller has changed what is wanted of a VM, or of any of them.
+  void OnHint(const std::string& vm) {
+    if (vm.empty()) {
+      fleet_server_->CheckAll();
+    } else {
+      fleet_server_->Changed({vm});
+    }
+  }
+
   void Changed(const std::vector<std::string>& vms) {
     if (fleet_server_ != nullptr) fleet_server_->Changed(vms);
   }
@@ -221,6 +231,7 @@ class Controller {
   std::unique_ptr<Api> api_;
   std::unique_ptr<FleetServer> fleet_server_;
   std::unique_ptr<HttpServer> rest_server_;
+  std::unique_ptr<HintListener> hints_;
 };
 
 }  // namespace

@@ -21,6 +21,14 @@ AuditRow RowOf(const Caller& caller, absl::string_view operation, const std::str
           .correlation_id = caller.correlation_id};
 }
 
+// Other controllers may have the streams of these VMs.
+absl::Status HintAt(SqlTransaction& transaction, const std::set<std::string>& vms) {
+  constexpr size_t kMostNamed = 100;
+  if (vms.size() > kMostNamed) return transaction.Hint("");
+  for (const std::string& vm : vms) POSTERN_RETURN_IF_ERROR(transaction.Hint(vm));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 AccessService::AccessService(Database& database, const Clock& clock,
@@ -34,6 +42,7 @@ absl::Status AccessService::Decide(const Caller& caller, absl::string_view opera
     Change change{.transaction = transaction, .now = clock_.Read().wall};
     POSTERN_RETURN_IF_ERROR(body(change));
     vms = std::move(change.vms);
+    POSTERN_RETURN_IF_ERROR(HintAt(transaction, vms));
     if (change.nothing_done) return absl::OkStatus();
     if (caller.address) change.detail["address"] = caller.address->ToString();
     AuditRow row = RowOf(caller, operation, target, change.now);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -53,6 +54,15 @@ class SqlTransaction {
   // Runs one statement and gives the number of rows it changed.
   virtual absl::StatusOr<int64_t> Execute(absl::string_view sql,
                                           absl::Span<const SqlValue> values) = 0;
+  // Has other controllers on the same data told `text`, once what this does is
+  // durable. At most 8,000 bytes.
+  virtual absl::Status Hint(const std::string& text) = 0;
+};
+
+// While it lives, hints are heard.
+class HintListener {
+ public:
+  virtual ~HintListener() = default;
 };
 
 // Called from any thread. Errors:
@@ -73,6 +83,11 @@ class Database {
   // so that `body` may read, decide and write without another in between. `body`
   // may be run again where the database asks for it.
   virtual absl::Status Write(const Body& body) = 0;
+
+  // Has `take` called with the hints of other controllers, by a thread of its own,
+  // and with "" where some may have been missed. Null where nobody else can be on
+  // the same data.
+  virtual std::unique_ptr<HintListener> Listen(std::function<void(const std::string&)> take) = 0;
 };
 
 }  // namespace postern::controller

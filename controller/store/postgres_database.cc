@@ -1,11 +1,10 @@
 #include "controller/store/postgres_database.h"
 
-#include <libpq-fe.h>
-
 #include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <mutex>
+#include <set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -16,6 +15,8 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "common/status.h"
+#include "controller/store/postgres_connection.h"
+#include "controller/store/postgres_hints.h"
 
 namespace postern::controller {
 namespace {
@@ -27,22 +28,6 @@ constexpr std::array<Oid, 3> kIntegerTypes = {20, 21, 23};
 // whichever controller it is of. Any number does, as long as it is always the same.
 constexpr char kWriteLock[] = "SELECT pg_advisory_xact_lock(7069632)";
 constexpr int kMostTries = 5;
-
-// What `conninfo` says goes before what stands here.
-PGconn* Connect(const std::string& conninfo) {
-  constexpr std::array<const char*, 4> kNames = {"connect_timeout", "fallback_application_name",
-                                                 "dbname", nullptr};
-  const std::array<const char*, 4> values = {"5", "postern-controller", conninfo.c_str(), nullptr};
-  return PQconnectdbParams(kNames.data(), values.data(), /*expand_dbname=*/1);
-}
-
-struct Finish {
-  void operator()(PGconn* connection) const { PQfinish(connection); }
-};
-struct Clear {
-  void operator()(PGresult* result) const { PQclear(result); }
-};
-using ResultPtr = std::unique_ptr<PGresult, Clear>;
 
 absl::string_view Trimmed(const char* message) {
   return absl::StripTrailingAsciiWhitespace(absl::NullSafeStringView(message));
@@ -76,11 +61,7 @@ SqlValue ValueOf(const PGresult* result, int row, int column) {
 // One connection. Used by one thread at a time.
 class Connection final : public SqlTransaction {
  public:
-  explicit Connection(const std::string& conninfo) : connection_(Connect(conninfo)) {
-    // What it has to say comes as errors.
-    PQsetNoticeProcessor(
-        connection_.get(), [](void*, const char*) {}, nullptr);
-  }
+  explicit Connection(const std::string& conninfo) : connection_(ConnectToPostgres(conninfo)) {}
 
   bool usable() const { return PQstatus(connection_.get()) == CONNECTION_OK; }
 
@@ -88,14 +69,17 @@ class Connection final : public SqlTransaction {
   // (serialization_failure, deadlock_detected) and may be tried again.
   bool conflicted() const { return conflicted_; }
 
-  absl::Status Problem() const {
-    return absl::UnavailableError(
-        absl::StrCat("PostgreSQL cannot be reached: ", Trimmed(PQerrorMessage(connection_.get()))));
-  }
+  // Whether it broke before the latest transaction did anything.
+  bool was_stale() const { return !began_ && !usable(); }
+
+  // The process that serves it.
+  int pid() const { return PQbackendPID(connection_.get()); }
+
+  absl::Status Problem() const { return ConnectionProblem(connection_); }
 
   absl::StatusOr<std::vector<SqlRow>> Query(absl::string_view sql,
                                             absl::Span<const SqlValue> values) override {
-    POSTERN_ASSIGN_OR_RETURN(const ResultPtr result, Run(sql, values));
+    POSTERN_ASSIGN_OR_RETURN(const PostgresResult result, Run(sql, values));
     std::vector<SqlRow> rows;
     for (int row = 0; row < PQntuples(result.get()); ++row) {
       std::vector<SqlValue> columns;
@@ -109,15 +93,21 @@ class Connection final : public SqlTransaction {
 
   absl::StatusOr<int64_t> Execute(absl::string_view sql,
                                   absl::Span<const SqlValue> values) override {
-    POSTERN_ASSIGN_OR_RETURN(const ResultPtr result, Run(sql, values));
+    POSTERN_ASSIGN_OR_RETURN(const PostgresResult result, Run(sql, values));
     int64_t changed = 0;
     if (!absl::SimpleAtoi(PQcmdTuples(result.get()), &changed)) return 0;
     return changed;
   }
 
+  absl::Status Hint(const std::string& text) override {
+    return Run("SELECT pg_notify($1, $2)", {std::string(kHintChannel), text}).status();
+  }
+
   absl::Status Transact(absl::string_view begin, bool locks, const Database::Body& body) {
     conflicted_ = false;
+    began_ = false;
     POSTERN_RETURN_IF_ERROR(Run(begin, {}).status());
+    began_ = true;
     absl::Status status = locks ? Run(kWriteLock, {}).status() : absl::OkStatus();
     if (status.ok()) status = body(*this);
     if (status.ok()) status = Commit();
@@ -127,7 +117,7 @@ class Connection final : public SqlTransaction {
 
  private:
   absl::Status Commit() {
-    POSTERN_ASSIGN_OR_RETURN(const ResultPtr result, Run("COMMIT", {}));
+    POSTERN_ASSIGN_OR_RETURN(const PostgresResult result, Run("COMMIT", {}));
     // The server answers so where a statement before has failed.
     if (absl::string_view(PQcmdStatus(result.get())) == "ROLLBACK") {
       return absl::InternalError("PostgreSQL rolled back what was to be committed");
@@ -135,7 +125,7 @@ class Connection final : public SqlTransaction {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<ResultPtr> Run(absl::string_view sql, absl::Span<const SqlValue> values) {
+  absl::StatusOr<PostgresResult> Run(absl::string_view sql, absl::Span<const SqlValue> values) {
     std::vector<std::string> numbers(values.size());
     std::vector<const char*> texts(values.size());
     for (size_t i = 0; i < values.size(); ++i) {
@@ -150,9 +140,9 @@ class Connection final : public SqlTransaction {
         texts[i] = text->c_str();
       }
     }
-    ResultPtr result(PQexecParams(connection_.get(), std::string(sql).c_str(),
-                                  static_cast<int>(values.size()), nullptr, texts.data(), nullptr,
-                                  nullptr, 0));
+    PostgresResult result(PQexecParams(connection_.get(), std::string(sql).c_str(),
+                                       static_cast<int>(values.size()), nullptr, texts.data(),
+                                       nullptr, nullptr, 0));
     const ExecStatusType status = PQresultStatus(result.get());
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) return result;
     const char* state = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
@@ -161,8 +151,9 @@ class Connection final : public SqlTransaction {
     return ErrorOf(state, Trimmed(PQresultErrorMessage(result.get())));
   }
 
-  std::unique_ptr<PGconn, Finish> connection_;
+  PostgresConnection connection_;
   bool conflicted_ = false;
+  bool began_ = false;
 };
 
 class PostgresServer final : public Database {
@@ -177,6 +168,14 @@ class PostgresServer final : public Database {
     return Run("BEGIN ISOLATION LEVEL READ COMMITTED", true, body);
   }
 
+  std::unique_ptr<HintListener> Listen(std::function<void(const std::string&)> take) override {
+    const auto is_own = [this](int pid) {
+      const std::lock_guard lock(mutex_);
+      return pids_.contains(pid);
+    };
+    return ListenToPostgres(conninfo_, is_own, std::move(take));
+  }
+
  private:
   absl::Status Run(absl::string_view begin, bool locks, const Body& body) {
     absl::Status status;
@@ -184,7 +183,8 @@ class PostgresServer final : public Database {
       std::unique_ptr<Connection> connection = Take();
       status =
           connection->usable() ? connection->Transact(begin, locks, body) : connection->Problem();
-      const bool again = !status.ok() && connection->conflicted();
+      // One of the pool may be from before the server's last start.
+      const bool again = !status.ok() && (connection->conflicted() || connection->was_stale());
       Give(std::move(connection));
       if (!again) break;
     }
@@ -203,7 +203,10 @@ class PostgresServer final : public Database {
         idle_.pop_back();
       }
     }
-    if (connection == nullptr) connection = std::make_unique<Connection>(conninfo_);
+    if (connection != nullptr) return connection;
+    connection = std::make_unique<Connection>(conninfo_);
+    const std::lock_guard lock(mutex_);
+    pids_.insert(connection->pid());
     return connection;
   }
 
@@ -211,7 +214,11 @@ class PostgresServer final : public Database {
   void Give(std::unique_ptr<Connection> connection) {
     const std::lock_guard lock(mutex_);
     --taken_;
-    if (connection->usable()) idle_.push_back(std::move(connection));
+    if (connection->usable()) {
+      idle_.push_back(std::move(connection));
+    } else {
+      pids_.erase(connection->pid());
+    }
     returned_.notify_one();
   }
 
@@ -220,6 +227,8 @@ class PostgresServer final : public Database {
   std::condition_variable returned_;
   size_t taken_ = 0;
   std::vector<std::unique_ptr<Connection>> idle_;
+  // Of the processes that serve the connections.
+  std::set<int> pids_;
 };
 
 }  // namespace

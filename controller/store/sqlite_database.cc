@@ -37,6 +37,9 @@ class Connection final : public SqlTransaction {
     return database_.changes();
   }
 
+  // There is no other controller.
+  absl::Status Hint(const std::string&) override { return absl::OkStatus(); }
+
   // Runs `body` between `begin` and COMMIT.
   absl::Status Transact(const std::string& begin, const Database::Body& body) {
     POSTERN_RETURN_IF_ERROR(database_.Execute(begin));
@@ -105,6 +108,10 @@ class SqliteFile final : public Database {
   absl::Status Write(const Body& body) override {
     const std::lock_guard lock(writing_);
     return writer_.Transact("BEGIN IMMEDIATE", body);
+  }
+
+  std::unique_ptr<HintListener> Listen(std::function<void(const std::string&)>) override {
+    return nullptr;
   }
 
  private:

@@ -3,7 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <condition_variable>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -172,6 +176,73 @@ TEST(PostgresDatabaseTest, GoneAndBackAgain) {
   }
   ASSERT_EQ((*server)->Run(), absl::OkStatus());
   EXPECT_EQ((*database)->Write(count), absl::OkStatus());
+}
+
+// A pool keeps connections to the server that was.
+TEST(PostgresDatabaseTest, ARestartOfTheServerIsNotNoticed) {
+  absl::StatusOr<std::unique_ptr<PostgresServer>> server = PostgresServer::Start();
+  ASSERT_TRUE(server.ok()) << server.status();
+  absl::StatusOr<std::unique_ptr<Database>> database =
+      OpenPostgresDatabase(*(*server)->NewDatabase());
+  ASSERT_TRUE(database.ok()) << database.status();
+  (*server)->Kill();
+  ASSERT_EQ((*server)->Run(), absl::OkStatus());
+  EXPECT_EQ((*database)->Write([](SqlTransaction& transaction) {
+    return transaction.Query("SELECT 1", {}).status();
+  }),
+            absl::OkStatus());
+}
+
+// Hints of one who listens to another on the same data.
+class Hints {
+ public:
+  void Take(const std::string& hint) {
+    const std::lock_guard lock(mutex_);
+    hints_.push_back(hint);
+    came_.notify_all();
+  }
+  // The next one.
+  std::string Next() {
+    std::unique_lock lock(mutex_);
+    came_.wait_for(lock, std::chrono::seconds(30), [this] { return !hints_.empty(); });
+    if (hints_.empty()) return "none came";
+    std::string hint = hints_.front();
+    hints_.pop_front();
+    return hint;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable came_;
+  std::deque<std::string> hints_;
+};
+
+TEST(PostgresDatabaseTest, HintsReachTheOthersOnceTheyAreTrue) {
+  absl::StatusOr<std::unique_ptr<PostgresServer>> server = PostgresServer::Start();
+  ASSERT_TRUE(server.ok()) << server.status();
+  const std::string conninfo = *(*server)->NewDatabase();
+  const std::unique_ptr<Database> one = *OpenPostgresDatabase(conninfo);
+  const std::unique_ptr<Database> other = *OpenPostgresDatabase(conninfo);
+  Hints hints;
+  const std::unique_ptr<HintListener> listener =
+      one->Listen([&](const std::string& hint) { hints.Take(hint); });
+  const auto say = [](Database& database, const std::string& text, const absl::Status& end) {
+    return database.Write([&](SqlTransaction& transaction) -> absl::Status {
+      EXPECT_EQ(transaction.Hint(text), absl::OkStatus());
+      return end;
+    });
+  };
+  // Some may have been missed before it listened.
+  EXPECT_EQ(hints.Next(), "");
+  EXPECT_FALSE(say(*other, "rolled back", absl::CancelledError()).ok());
+  ASSERT_EQ(say(*one, "its own", absl::OkStatus()), absl::OkStatus());
+  ASSERT_EQ(say(*other, "web-1", absl::OkStatus()), absl::OkStatus());
+  EXPECT_EQ(hints.Next(), "web-1");
+  (*server)->Kill();
+  ASSERT_EQ((*server)->Run(), absl::OkStatus());
+  EXPECT_EQ(hints.Next(), "");
+  ASSERT_EQ(say(*other, "web-2", absl::OkStatus()), absl::OkStatus());
+  EXPECT_EQ(hints.Next(), "web-2");
 }
 
 TEST(PostgresDatabaseTest, SaysThatTheServerCannotBeReached) {
