@@ -26,7 +26,7 @@ bool Eventually(const std::function<bool()>& condition) {
 }
 
 void FleetTest::SetUp() {
-  absl::StatusOr<std::unique_ptr<TestStore>> store = TestStore::Make(StoreKind::kSqlite);
+  absl::StatusOr<std::unique_ptr<TestStore>> store = TestStore::Make(kind_);
   ASSERT_TRUE(store.ok()) << store.status();
   store_ = *std::move(store);
   ASSERT_EQ(Migrate(store_->database()), absl::OkStatus());
@@ -40,10 +40,12 @@ void FleetTest::SetUp() {
   StartServer();
 }
 
-void FleetTest::StartServer() {
+void FleetTest::StartServer() { StartServer(*fleet_); }
+
+void FleetTest::StartServer(FleetService& fleet) {
   absl::StatusOr<std::unique_ptr<FleetServer>> server = FleetServer::Start(
-      {.address = *Address::Parse("127.0.0.1"), .port = port_, .report = [](const auto&) {}},
-      *fleet_, *issuer_, clock_);
+      {.address = *Address::Parse("127.0.0.1"), .port = port_, .report = [](const auto&) {}}, fleet,
+      *issuer_, clock_);
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);
   port_ = server_->port();

@@ -28,9 +28,12 @@ bool Eventually(const std::function<bool()>& condition);
 // hours; an agent takes two at most.
 class FleetTest : public testing::Test {
  protected:
+  explicit FleetTest(StoreKind kind = StoreKind::kSqlite) : kind_(kind) {}
   void SetUp() override;
 
   void StartServer();
+  // At the same port, by another controller's service.
+  void StartServer(FleetService& fleet);
   // Another authority with the same store: its certificates live as long as this.
   void IssueFor(absl::Duration lifetime);
 
@@ -54,6 +57,7 @@ class FleetTest : public testing::Test {
       .location = "west",
       .name = "default",
   };
+  const StoreKind kind_;
   const TemporaryDirectory directory_;
   SystemClock clock_;
   std::unique_ptr<TestStore> store_;
