@@ -1,9 +1,10 @@
-# What is installed where, in three components:
-#   agent     posternd, its units, its configuration and manual pages
-#   cli       posternctl, its completions and manual page
-#   exporter  postern-exporter, its unit and manual page
-# and agent_portable, cli_portable: the programs alone, linked for any distribution,
-# to be installed over those of the components.
+# What is installed where, in four components:
+#   agent       posternd, its units, its configuration and manual pages
+#   cli         posternctl, its completions and manual page
+#   controller  postern-controller, its unit, its configuration and manual pages
+#   exporter    postern-exporter, its unit and manual page
+# and agent_portable, cli_portable, controller_portable: the programs alone, linked for
+# any distribution, to be installed over those of the components.
 #
 # The packages are made from these rules and add nothing to the list of files but
 # what their formats ask for.
@@ -52,6 +53,21 @@ install(FILES ${completions}/fish
   DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d RENAME posternctl.fish
   COMPONENT cli)
 
+install(TARGETS postern-controller
+  RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR} COMPONENT controller)
+install(FILES systemd/postern-controller.service DESTINATION ${where_units} COMPONENT controller)
+install(FILES systemd/postern-controller.sysusers
+  DESTINATION lib/sysusers.d RENAME postern-controller.conf COMPONENT controller)
+install(FILES systemd/postern-controller.tmpfiles
+  DESTINATION lib/tmpfiles.d RENAME postern-controller.conf COMPONENT controller)
+install(FILES packaging/postern-controller.preset
+  DESTINATION lib/systemd/system-preset RENAME 80-postern-controller.preset COMPONENT controller)
+install(FILES packaging/controller.yaml DESTINATION /etc/postern COMPONENT controller)
+install(FILES docs/man/postern-controller.8
+  DESTINATION ${CMAKE_INSTALL_MANDIR}/man8 COMPONENT controller)
+install(FILES docs/man/controller.yaml.5
+  DESTINATION ${CMAKE_INSTALL_MANDIR}/man5 COMPONENT controller)
+
 install(TARGETS postern-exporter RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT exporter)
 install(FILES systemd/postern-exporter.service DESTINATION ${where_units} COMPONENT exporter)
 install(FILES docs/man/postern-exporter.8
@@ -61,3 +77,5 @@ install(TARGETS posternd_portable EXCLUDE_FROM_ALL
   RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR} COMPONENT agent_portable)
 install(TARGETS posternctl_portable EXCLUDE_FROM_ALL
   RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT cli_portable)
+install(TARGETS postern-controller_portable EXCLUDE_FROM_ALL
+  RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR} COMPONENT controller_portable)
