@@ -50,7 +50,7 @@ def outside(options):
     if os.geteuid() != 0:
         sys.exit("run.py: a machine in a network of its own needs root")
     cache = options.build / "boot"
-    debs = packages.built(options.build / "packages")
+    debs = packages.built(options.build / "packages", packages.HOST_NAMES)
     made = images.ensure(cache, root.dependencies(debs) | programs.dependencies(options.build))
     if options.images:
         return 0
@@ -83,7 +83,7 @@ def inside(options):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", place], check=True)
     lan.make()
     lan.ip("address", "add", f"{case.SECOND_OPERATOR}/24", "dev", lan.BRIDGE)
-    payload = images.payload(place, packages.built(options.build / "packages"),
+    payload = images.payload(place, packages.built(options.build / "packages", packages.HOST_NAMES),
                              programs.paths(options.build, options.kernel)
                              + programs.started(options.build))
     case.set_stage(case.Stage(options.inside[0], options.kernel, payload, place, options.build))

@@ -54,6 +54,10 @@ class Case(unittest.TestCase):
     def exporter_deb(self):
         return STAGE.debs[2]
 
+    @property
+    def controller_deb(self):
+        return STAGE.debs[3]
+
     def previous_debs(self):
         return packages.repacked(self.debs, packages.PREVIOUS, STAGE.place, STAGE.previous)
 

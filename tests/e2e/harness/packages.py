@@ -4,15 +4,17 @@ import re
 import shutil
 import subprocess
 
-NAMES = ("postern-agent", "postern-cli", "postern-exporter")
+# What a guarded host can have.
+HOST_NAMES = ("postern-agent", "postern-cli", "postern-exporter")
+NAMES = (*HOST_NAMES, "postern-controller")
 # What another build calls itself, for upgrades.
 PREVIOUS = "0.0.9"
 
 
-def built(folder):
-    """What scripts/package left, in the order of NAMES."""
+def built(folder, names=NAMES):
+    """What scripts/package left, in the order of `names`."""
     debs = []
-    for name in NAMES:
+    for name in names:
         found = sorted(folder.glob(f"{name}_*.deb"))
         if len(found) != 1:
             raise SystemExit(f"{folder} has {len(found)} packages called {name}, not one: "

@@ -16,8 +16,9 @@ import subprocess
 from harness import lan
 
 SUITE = "bookworm"
-PACKAGES = ("conntrack", "dbus", "firewalld", "iproute2", "nftables", "openssh-client",
-            "netbase", "openssh-server", "procps", "python3-minimal", "systemd", "systemd-sysv")
+PACKAGES = ("conntrack", "curl", "dbus", "firewalld", "iproute2", "nftables", "openssh-client",
+            "netbase", "openssh-server", "postgresql-15", "procps", "python3-minimal", "systemd",
+            "systemd-sysv")
 
 NETWORK = f"""[Match]
 Name=host0
@@ -50,7 +51,7 @@ PROGRAMS = {
     "usr/lib/systemd/system-shutdown/unplug": "#!/bin/sh\nexec ip link set host0 down\n",
 }
 # Those that a test is about are started by it; the others only take time.
-IDLE_UNITS = ("nftables.service", "firewalld.service", "apt-daily.timer", "apt-daily-upgrade.timer",
+IDLE_UNITS = ("nftables.service", "firewalld.service", "postgresql.service", "apt-daily.timer", "apt-daily-upgrade.timer",
               "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer")
 
 
