@@ -2,6 +2,7 @@
 that the programs' --help knows."""
 
 import os
+import pathlib
 import re
 import unittest
 
@@ -143,12 +144,14 @@ class Posternctl(unittest.TestCase):
 
 
 class Manuals(unittest.TestCase):
-    def test_posternd_has_every_option(self):
-        _, options = read_help(support.BUILD / "agent/posternd", [])
-        self.assertIn("--lockdown", options)
-        page = (support.TOP / "docs/man/posternd.8").read_text()
-        for option in options:
-            self.assertRegex(page, rf"(?m)^\.It Fl (\w , )?{option[1:]}\b")
+    def test_the_daemons_pages_have_every_option(self):
+        for program, one in (("agent/posternd", "--lockdown"),
+                             ("controller/postern-controller", "--make-token")):
+            _, options = read_help(support.BUILD / program, [])
+            self.assertIn(one, options)
+            page = (support.TOP / f"docs/man/{pathlib.Path(program).name}.8").read_text()
+            for option in options:
+                self.assertRegex(page, rf"(?m)^\.It Fl (\w , )?{option[1:]}\b")
 
     def test_pages_are_sound_and_have_examples(self):
         for page in sorted((support.TOP / "docs/man").iterdir()):

@@ -35,6 +35,18 @@ FILES = {
         "/usr/share/man/man1/posternctl.1.gz": "-rw-r--r--",
         "/usr/share/zsh/vendor-completions/_posternctl": "-rw-r--r--",
     },
+    "postern-controller": {
+        "/etc/postern/controller.yaml": "-rw-r--r--",
+        "/lib/systemd/system/postern-controller.service": "-rw-r--r--",
+        "/usr/lib/systemd/system-preset/80-postern-controller.preset": "-rw-r--r--",
+        "/usr/lib/sysusers.d/postern-controller.conf": "-rw-r--r--",
+        "/usr/lib/tmpfiles.d/postern-controller.conf": "-rw-r--r--",
+        "/usr/sbin/postern-controller": "-rwxr-xr-x",
+        "/usr/share/doc/postern-controller/changelog.gz": "-rw-r--r--",
+        "/usr/share/doc/postern-controller/copyright": "-rw-r--r--",
+        "/usr/share/man/man5/controller.yaml.5.gz": "-rw-r--r--",
+        "/usr/share/man/man8/postern-controller.8.gz": "-rw-r--r--",
+    },
     "postern-exporter": {
         "/lib/systemd/system/postern-exporter.service": "-rw-r--r--",
         "/usr/bin/postern-exporter": "-rwxr-xr-x",
@@ -44,6 +56,7 @@ FILES = {
     },
 }
 PROGRAMS = {"postern-agent": "usr/sbin/posternd", "postern-cli": "usr/bin/posternctl",
+            "postern-controller": "usr/sbin/postern-controller",
             "postern-exporter": "usr/bin/postern-exporter"}
 
 
@@ -59,7 +72,7 @@ class Contents(unittest.TestCase):
 
     def test_lintian_finds_no_error_and_no_warning(self):
         debs = sorted(support.PACKAGES.glob("*.deb"))
-        self.assertEqual(len(debs), 6)
+        self.assertEqual(len(debs), 8)
         self.assertEqual(run("lintian", "--fail-on", "error,warning", "--allow-root", *debs), "")
 
     def test_files_modes_and_owners(self):
@@ -95,8 +108,9 @@ class Contents(unittest.TestCase):
                 self.assertTrue(depends & owners, f"{soname}, of {owners}, is not in {depends}")
 
     def test_conffiles(self):
-        listed = run("dpkg-deb", "-I", support.deb("postern-agent"), "conffiles")
-        self.assertEqual(listed, "/etc/postern/agent.yaml\n")
+        for name in ("agent", "controller"):
+            listed = run("dpkg-deb", "-I", support.deb(f"postern-{name}"), "conffiles")
+            self.assertEqual(listed, f"/etc/postern/{name}.yaml\n")
 
     def test_debug_symbols_are_of_these_programs(self):
         for name, program in PROGRAMS.items():
@@ -189,6 +203,42 @@ class InAFolder(unittest.TestCase):
         self.assertFalse(self.config.parent.exists())
         self.assertFalse(self.ledger.parent.exists())
         self.assertEqual(self.enabled(), set())
+
+    def test_the_controller_and_the_agent_share_a_folder_and_nothing_else(self):
+        self.install()
+        said = self.dpkg("--install", support.deb("postern-controller"))
+        self.assertIn("owner.token", said)
+        self.assertIn("postern-controller.service", self.enabled())
+        self.assertRegex((self.root / "etc/passwd").read_text(), r"(?m)^postern-controller:")
+        keys = self.config.parent / "controller-tls"
+        self.assertEqual(keys.stat().st_mode & 0o777, 0o700)
+        store = self.root / "var/lib/postern-controller/controller.db"
+        store.parent.mkdir(parents=True)
+        store.write_text("policies")
+        (keys / "rest.key").write_text("a key")
+
+        self.dpkg("--purge", "postern-agent")
+        left = {path.name for path in self.config.parent.iterdir()}
+        self.assertEqual(left, {"controller.yaml", "controller.yaml.d", "controller-tls"})
+        self.assertTrue((keys / "rest.key").exists())
+        self.dpkg("--remove", "postern-controller")
+        self.assertEqual(store.read_text(), "policies")
+        self.dpkg("--install", support.deb("postern-agent"))
+        self.dpkg("--purge", "postern-controller")
+        left = {path.name for path in self.config.parent.iterdir()}
+        self.assertEqual(left, {"agent.yaml", "agent.yaml.d", "tls"})
+        self.assertFalse(store.parent.exists())
+        self.dpkg("--purge", "postern-agent")
+        self.assertFalse(self.config.parent.exists())
+
+    def test_a_ready_configuration_of_the_controller_is_kept_without_a_question(self):
+        config = self.config.parent / "controller.yaml"
+        config.parent.mkdir()
+        config.write_text("names: [postern.example.org]\n")
+        self.dpkg("--install", support.deb("postern-controller"))
+        self.assertEqual(config.read_text(), "names: [postern.example.org]\n")
+        left = {path.name for path in config.parent.iterdir()}
+        self.assertEqual(left, {"controller.yaml", "controller.yaml.d", "controller-tls"})
 
 
 if __name__ == "__main__":

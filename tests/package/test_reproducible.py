@@ -22,7 +22,7 @@ RECOMPILED = ("common/prefix.cc", "agent/firewall/ruleset.cc",
 class Packages(unittest.TestCase):
     def test_built_twice_they_have_the_same_bytes(self):
         names = sorted(path.name for path in support.PACKAGES.iterdir())
-        self.assertEqual(len(names), 8)
+        self.assertEqual(len(names), 11)
         self.assertEqual(sorted(path.name for path in support.AGAIN.iterdir()), names)
         for name in names:
             first, second = support.PACKAGES / name, support.AGAIN / name
@@ -32,7 +32,7 @@ class Packages(unittest.TestCase):
     def test_no_file_knows_where_it_was_built(self):
         folder = support.Folder()
         self.addCleanup(folder.remove)
-        for name in ("postern-agent", "postern-cli", "postern-exporter"):
+        for name in ("postern-agent", "postern-cli", "postern-controller", "postern-exporter"):
             support.unpacked(name, folder)
             # Debug symbols are compressed.
             for path in support.unpacked(f"{name}-dbgsym", folder).rglob("*.debug"):

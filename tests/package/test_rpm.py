@@ -13,9 +13,10 @@ from support import run
 
 NEWEST_GLIBC = (2, 34)
 # One interface on every distribution; all else is inside the programs.
-LIBRARIES = {"posternd": {"libnftnl.so.11", "libmnl.so.0", "libsqlite3.so.0"}, "posternctl": set()}
-LIBRARIES_OF_BOTH = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libssl.so.3", "libcrypto.so.3",
-                     "libsystemd.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+LIBRARIES = {"posternd": {"libnftnl.so.11", "libmnl.so.0", "libsqlite3.so.0"}, "posternctl": set(),
+             "postern-controller": {"libcjose.so.0", "libpq.so.5", "libsqlite3.so.0"}}
+LIBRARIES_OF_ALL = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libssl.so.3", "libcrypto.so.3",
+                    "libsystemd.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
 # Packages of Debian whose archives are inside.
 LINKED = ("libabsl-dev", "libc-ares-dev", "libgrpc-dev", "libprotobuf-dev", "libre2-dev",
           "libstdc++-12-dev", "libyaml-cpp-dev", "zlib1g-dev")
@@ -46,8 +47,25 @@ FILES = {
         "/usr/share/man/man1/posternctl.1.gz": "-rw-r--r--",
         "/usr/share/zsh/site-functions/_posternctl": "-rw-r--r--",
     },
+    "postern-controller": {
+        "/etc/postern": "drwxr-xr-x",
+        "/etc/postern/controller-tls": "drwx------",
+        "/etc/postern/controller.yaml": "-rw-r--r--",
+        "/etc/postern/controller.yaml.d": "drwxr-xr-x",
+        "/usr/lib/systemd/system-preset/80-postern-controller.preset": "-rw-r--r--",
+        "/usr/lib/systemd/system/postern-controller.service": "-rw-r--r--",
+        "/usr/lib/sysusers.d/postern-controller.conf": "-rw-r--r--",
+        "/usr/lib/tmpfiles.d/postern-controller.conf": "-rw-r--r--",
+        "/usr/sbin/postern-controller": "-rwxr-xr-x",
+        "/usr/share/licenses/postern-controller": "drwxr-xr-x",
+        "/usr/share/licenses/postern-controller/LICENSE": "-rw-r--r--",
+        "/usr/share/man/man5/controller.yaml.5.gz": "-rw-r--r--",
+        "/usr/share/man/man8/postern-controller.8.gz": "-rw-r--r--",
+    },
 }
 NAMES = list(FILES)
+# What a guarded host has.
+HOST_NAMES = ["postern-agent", "postern-cli"]
 for _name in NAMES:
     FILES[_name].update({f"/usr/share/licenses/{_name}/{linked}": "-rw-r--r--" for linked in LINKED})
 CALLS = "run/calls"
@@ -66,12 +84,14 @@ class Contents(unittest.TestCase):
             self.assertEqual(listed, expected)
 
     def test_the_configuration_is_never_replaced(self):
-        config = run("rpm", "-qp", "--configfiles", support.rpm("postern-agent"))
-        self.assertEqual(config, "/etc/postern/agent.yaml\n")
-        flags = run("rpm", "-qp", "--queryformat", "[%{FILENAMES} %{FILEFLAGS:fflags}\n]",
-                    support.rpm("postern-agent"))
-        # c: configuration, n: noreplace.
-        self.assertRegex(flags, r"(?m)^/etc/postern/agent\.yaml cn$")
+        for name in ("agent", "controller"):
+            package = support.rpm(f"postern-{name}")
+            config = run("rpm", "-qp", "--configfiles", package)
+            self.assertEqual(config, f"/etc/postern/{name}.yaml\n")
+            flags = run("rpm", "-qp", "--queryformat", "[%{FILENAMES} %{FILEFLAGS:fflags}\n]",
+                        package)
+            # c: configuration, n: noreplace.
+            self.assertRegex(flags, rf"(?m)^/etc/postern/{name}\.yaml cn$")
 
 
 class InARoot(unittest.TestCase):
@@ -88,7 +108,7 @@ class InARoot(unittest.TestCase):
         for tool in ("sh", "cat", "chroot"):
             os.symlink("/bin/busybox", self.root / "bin" / tool)
         self.take("/usr/bin/systemd-sysusers")
-        for program in ("posternd", "posternctl"):
+        for program in LIBRARIES:
             self.take_libraries(support.BUILD / "portable" / program)
         for tool in ("systemctl", "journalctl"):
             path = self.root / "usr/bin" / tool
@@ -123,9 +143,9 @@ class InARoot(unittest.TestCase):
     def rpm(self, *arguments):
         return self.within(f"rpm --root $R {' '.join(map(str, arguments))}")
 
-    def install(self):
+    def install(self, *names):
         # rpm knows of nothing in this root that could provide the libraries.
-        return self.rpm("--install", "--nodeps", *map(support.rpm, NAMES))
+        return self.rpm("--install", "--nodeps", *map(support.rpm, names or HOST_NAMES))
 
     def calls(self):
         path = self.root / CALLS
@@ -134,17 +154,18 @@ class InARoot(unittest.TestCase):
         return said
 
     def test_programs_run_with_older_libraries(self):
-        self.install()
-        for path in ("usr/sbin/posternd", "usr/bin/posternctl"):
+        self.install(*NAMES)
+        for path in ("usr/sbin/posternd", "usr/bin/posternctl", "usr/sbin/postern-controller"):
             program = self.root / path
             newest = max(tuple(map(int, version.split("."))) for version in re.findall(
                 r"GLIBC_([0-9.]+)", run("objdump", "-T", program)))
             self.assertLessEqual(newest, NEWEST_GLIBC)
             linked = set(re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", program)))
-            self.assertLessEqual(linked, LIBRARIES_OF_BOTH | LIBRARIES[program.name])
+            self.assertLessEqual(linked, LIBRARIES_OF_ALL | LIBRARIES[program.name])
             self.assertIn("libssl.so.3", linked)
             # Stripped, or the packages would be ten times as large.
             self.assertNotIn(".debug_info", run("readelf", "-SW", program))
+            self.assertIn(support.VERSION, self.within(f"chroot $R /{path} --version"))
 
     def test_the_licence_of_each_archive_inside_is_there(self):
         command = next(line for line in (support.BUILD / "CMakeFiles/rules.ninja").read_text().splitlines()
@@ -163,8 +184,11 @@ class InARoot(unittest.TestCase):
             "systemctl --no-reload preset postern-lockdown.service postern-agent.service"])
         self.assertRegex((self.root / "etc/passwd").read_text(), r"(?m)^postern-agent:")
         self.assertRegex((self.root / "etc/group").read_text(), r"(?m)^postern:.*:postern-agent$")
-        self.assertEqual(self.rpm("--verify", "--nodeps", *NAMES), "")
-        for name in FILES:
+        self.assertEqual(self.rpm("--verify", "--nodeps", *HOST_NAMES), "")
+        self.assert_there(*HOST_NAMES)
+
+    def assert_there(self, *names):
+        for name in names:
             for path in FILES[name]:
                 self.assertTrue((self.root / path[1:]).exists(), path)
 
@@ -175,9 +199,9 @@ class InARoot(unittest.TestCase):
         self.assertIn("was here before, and is in force", self.install())
         self.assertEqual(config.read_text(), "mode: enforce\n")
 
-    def scriptlet(self, which, count):
+    def scriptlet(self, which, count, package="postern-agent"):
         """As rpm calls it, with the number of versions that are there afterwards."""
-        text = run("rpm", "-qp", "--queryformat", f"%{{{which}}}", support.rpm("postern-agent"))
+        text = run("rpm", "-qp", "--queryformat", f"%{{{which}}}", support.rpm(package))
         script = self.root / "run/scriptlet"
         script.write_text(text)
         said = self.within(f"chroot $R sh -e /run/scriptlet {count}")
@@ -209,17 +233,51 @@ class InARoot(unittest.TestCase):
         # The packaged programs make the gate and take it down, in this kernel.
         said = self.within(
             "chroot $R /usr/sbin/posternd --lockdown; nft list tables;"
-            f"rpm --root $R --erase {' '.join(NAMES)}; nft list tables")
+            f"rpm --root $R --erase {' '.join(HOST_NAMES)}; nft list tables")
         self.assertEqual(said.count("table inet postern"), 1, said)
         self.assertIn("The gate is down", said[said.index("table inet postern"):])
         self.assertEqual(self.calls(), [
             "systemctl --no-reload disable --now postern-agent.service postern-lockdown.service",
             "systemctl daemon-reload",
             "journalctl --update-catalog"])
-        for name in FILES:
+        for name in HOST_NAMES:
             for path in FILES[name]:
                 self.assertFalse((self.root / path[1:]).exists(), path)
         self.assertEqual(ledger.read_text(), "grants")
+
+    def test_life_of_the_controller_beside_the_agent(self):
+        self.boot()
+        self.install()
+        self.calls()
+        said = self.install("postern-controller")
+        self.assertIn("owner.token", said)
+        self.assertRegex((self.root / "etc/passwd").read_text(), r"(?m)^postern-controller:")
+        self.assertEqual(self.calls(), [
+            "systemctl --no-reload preset postern-controller.service",
+            "systemctl daemon-reload", "systemctl start postern-controller.service"])
+        self.assertEqual(self.rpm("--verify", "--nodeps", *NAMES), "")
+
+        store = self.root / "var/lib/postern-controller/controller.db"
+        store.parent.mkdir(parents=True)
+        store.write_text("policies")
+        self.rpm("--erase", "postern-controller")
+        self.assertEqual(self.calls(), [
+            "systemctl --no-reload disable --now postern-controller.service",
+            "systemctl daemon-reload"])
+        self.assertEqual(store.read_text(), "policies")
+        self.assertFalse((self.root / "usr/sbin/postern-controller").exists())
+        self.assertEqual(self.rpm("--verify", "--nodeps", *HOST_NAMES), "")
+        self.assert_there(*HOST_NAMES)
+
+    def test_an_upgrade_of_the_controller_restarts_it(self):
+        self.boot()
+        self.install("postern-controller")
+        self.calls()
+        self.assertEqual(self.scriptlet("POSTIN", 2, "postern-controller"),
+                         ("", ["systemctl daemon-reload"]))
+        self.assertEqual(self.scriptlet("PREUN", 1, "postern-controller"), ("", []))
+        self.assertEqual(self.scriptlet("POSTUN", 1, "postern-controller"), (
+            "", ["systemctl daemon-reload", "systemctl try-restart postern-controller.service"]))
 
 
 if __name__ == "__main__":
