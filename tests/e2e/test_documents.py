@@ -17,7 +17,7 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 # Of the machine that builds, or what made this box: other tests run those.
 ELSEWHERE = ("scripts/", "cmake", "build/", "apt", "rpm", "ctest")
 PROGRAMS = ("posternctl", "posternd", "journalctl", "systemctl", "systemd-tmpfiles", "install", "echo",
-            "export", "ls", "id", "df")
+            "export", "ls", "id", "df", "cat", "runuser", "tar")
 # Named only, or for a person at a terminal.
 NOT_TYPED = ("posternctl", "posternctl pki", "systemctl edit postern-agent")
 # A refusal is an answer, and a finding is one as well.
@@ -91,12 +91,13 @@ class Documents(Case):
 
     def test_the_readme(self):
         self.install(mode=None)
+        self.box.install(self.controller_deb)
         for _, text in BLOCK.findall(read("../README.md")):
             self.run_block(text)
 
     def test_operations(self):
         self.install(mode=None)
-        self.box.install(self.exporter_deb)
+        self.box.install(self.exporter_deb, self.controller_deb)
         for kind, text in BLOCK.findall(read("operations.md")):
             if kind == "yaml":
                 self.configure(text)
