@@ -37,8 +37,7 @@ class Packages(unittest.TestCase):
             # Debug symbols are compressed.
             for path in support.unpacked(f"{name}-dbgsym", folder).rglob("*.debug"):
                 run("objcopy", "--decompress-debug-sections", path)
-        for program in (support.BUILD / "portable").iterdir():
-            shutil.copy(program, folder.path)
+        shutil.copytree(support.BUILD / "portable", folder.path / "portable")
         seen = 0
         for path in folder.path.rglob("*"):
             if path.is_file() and not path.is_symlink():
