@@ -29,15 +29,15 @@ class ControllerCase(Case):
         super().setUp()
         self.controller = Controller(self.box)
 
-    def install_controller(self):
+    def install_controller(self, deb=None):
         self.box.boot()
-        output = self.box.install(self.controller_deb)
+        output = self.box.install(deb or self.controller_deb)
         self.controller.wait_ready()
         return output
 
-    def install_both(self):
+    def install_both(self, deb=None):
         """With the agent attached."""
-        self.install_controller()
+        self.install_controller(deb)
         # The state folder is the controller's alone.
         self.box.write("/etc/postern/fleet-ca.pem",
                        self.box.path(f"{STATE}/ca.pem").read_text("ascii"))
@@ -191,6 +191,22 @@ class WithAnAgent(ControllerCase):
         self.controller.ask("POST", f"/postern/v1/requests/{request}/end", {"reason": "done"})
         self.controller.wait_status(request, "Revoked")
         self.assert_blocked(lan.OPERATOR)
+
+    def test_an_upgrade_restarts_it_and_keeps_its_state(self):
+        self.install_both(self.previous_controller_deb())
+        self.controller.put_policy()
+        request = self.controller.initiate()
+        self.controller.wait_status(request, "Initiated")
+        self.box.write(f"{DROP_INS}/audit.yaml", "audit: {keep: 400d}\n")
+        before = self.box.show(UNIT, "MainPID")
+
+        self.box.install(self.controller_deb)
+        self.controller.wait_ready()
+        self.assertNotEqual(self.box.show(UNIT, "MainPID"), before)
+        self.assertTrue(self.box.path(f"{DROP_INS}/audit.yaml").exists())
+        self.controller.wait_attached()
+        self.assertEqual(self.controller.status_of(request), "Initiated")
+        self.assert_reaches(lan.OPERATOR)
 
     def test_each_is_purged_without_the_other(self):
         self.install_both()

@@ -61,6 +61,10 @@ class Case(unittest.TestCase):
     def previous_debs(self):
         return packages.repacked(self.debs, packages.PREVIOUS, STAGE.place, STAGE.previous)
 
+    def previous_controller_deb(self):
+        """The same program, packed as the version before."""
+        return packages.repacked([self.controller_deb], packages.PREVIOUS, STAGE.place, [])[0]
+
     def install(self, mode="enforce", more=""):
         """A booted box with the packages installed and that configuration; with
         mode=None, the package's own."""
