@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/grpc/tls_credentials.h"
+#include "common/pki/request.h"
 #include "common/status.h"
 #include "common/tls/certificates.h"
 #include "common/uuid.h"
@@ -47,6 +48,17 @@ absl::StatusOr<VmId> VmOf(const grpc::ServerContextBase& context) {
       "the call wants the certificate that Enroll gave this virtual machine");
 }
 
+// "" where there is no certificate that can be read.
+std::string SerialOf(const grpc::ServerContextBase& context) {
+  for (const grpc::string_ref& pem :
+       context.auth_context()->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME)) {
+    const absl::StatusOr<CertificateFacts> facts =
+        postern::FactsOf(std::string(pem.data(), pem.size()));
+    if (facts.ok()) return facts->serial;
+  }
+  return "";
+}
+
 // What a server shakes hands with. gRPC 1.51 may begin a handshake after the server
 // is gone and asks for its certificates then, so they stay as long as the program.
 std::shared_ptr<grpc::ServerCredentials> KeptCredentials(
@@ -71,7 +83,11 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Wanted
                      public std::enable_shared_from_this<Stream> {
  public:
   Stream(Server& server, VmId vm, grpc::CallbackServerContext& context)
-      : server_(server), vm_(std::move(vm)), context_(context), id_(NewUuid()) {}
+      : server_(server),
+        vm_(std::move(vm)),
+        serial_(SerialOf(context)),
+        context_(context),
+        id_(NewUuid()) {}
 
   // Begins; the stream holds itself until it is done.
   void Begin() {
@@ -101,6 +117,7 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Wanted
 
   Server& server_;
   const VmId vm_;
+  const std::string serial_;
   grpc::CallbackServerContext& context_;
   const std::string id_;
   std::shared_ptr<Stream> self_;
@@ -203,7 +220,7 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
       POSTERN_RETURN_IF_ERROR(KeyCheck(request->certificate_request()));
       POSTERN_ASSIGN_OR_RETURN(
           const VmId vm, fleet_.Enroll(request->join_token(), request->name(), context->peer()));
-      return Certify(vm, request->certificate_request(), *answer);
+      return Certify(vm, request->certificate_request(), "", *answer);
     });
   }
 
@@ -212,7 +229,9 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
                                   v1::Certificate* answer) override {
     return Later(context, [this, context, request, answer]() -> absl::Status {
       POSTERN_ASSIGN_OR_RETURN(const VmId vm, VmOf(*context));
-      return Certify(vm, request->certificate_request(), *answer);
+      const std::string serial = SerialOf(*context);
+      POSTERN_RETURN_IF_ERROR(fleet_.CheckCertificate(vm, serial));
+      return Certify(vm, request->certificate_request(), serial, *answer);
     });
   }
 
@@ -269,9 +288,10 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
     return issuer_.Issue(VmId{.name = "check"}, request, now()).status();
   }
 
-  absl::Status Certify(const VmId& vm, const std::string& request, v1::Certificate& answer) {
+  absl::Status Certify(const VmId& vm, const std::string& request, const std::string& renewed,
+                       v1::Certificate& answer) {
     POSTERN_ASSIGN_OR_RETURN(const IssuedCertificate issued, issuer_.Issue(vm, request, now()));
-    POSTERN_RETURN_IF_ERROR(fleet_.RecordCertificate(vm, issued.serial, issued.expires));
+    POSTERN_RETURN_IF_ERROR(fleet_.RecordCertificate(vm, issued.serial, issued.expires, renewed));
     answer.set_certificate(issued.pem);
     answer.set_authorities(issuer_.authorities());
     answer.set_vm(vm.ToString());
@@ -317,6 +337,7 @@ absl::Status Stream::Take(const v1::AgentMessage& message) {
   if (message.has_hello()) {
     POSTERN_ASSIGN_OR_RETURN(const AgentFacts facts,
                              controller::FactsOf(message.hello(), server_.now()));
+    POSTERN_RETURN_IF_ERROR(server_.fleet().CheckCertificate(vm_, serial_));
     POSTERN_RETURN_IF_ERROR(server_.fleet().Attached(vm_, id_, facts));
     attached_ = true;
     server_.Register(shared_from_this());

@@ -221,6 +221,9 @@ absl::StatusOr<VmId> FleetService::Enroll(absl::string_view join_token, absl::st
     }
     if (!row) row = VmRow{.id = vm, .location = token->location};
     row->enrolled = now;
+    // Whoever has joined before does not speak for it any more.
+    row->certificate_serial.clear();
+    row->previous_serial.clear();
     row->stream.clear();
     POSTERN_RETURN_IF_ERROR(PutVmRow(transaction, *row));
     --token->uses_left;
@@ -233,14 +236,29 @@ absl::StatusOr<VmId> FleetService::Enroll(absl::string_view join_token, absl::st
 }
 
 absl::Status FleetService::RecordCertificate(const VmId& vm, const std::string& serial,
-                                             absl::Time expires) {
+                                             absl::Time expires, const std::string& renewed) {
   return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
     POSTERN_ASSIGN_OR_RETURN(VmRow row, KnownVm(transaction, vm));
     row.certificate_serial = serial;
+    row.previous_serial = renewed;
     row.certificate_expires = expires;
     POSTERN_RETURN_IF_ERROR(PutVmRow(transaction, row));
     return Append(transaction, clock_.Read().wall, "Postern/virtualMachines/certificate", vm,
                   {{"serial", serial}, {"expires", TimeText(expires)}});
+  });
+}
+
+absl::Status FleetService::CheckCertificate(const VmId& vm, const std::string& serial) {
+  return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
+    POSTERN_ASSIGN_OR_RETURN(VmRow row, KnownVm(transaction, vm));
+    if (serial == row.certificate_serial) {
+      if (row.previous_serial.empty()) return absl::OkStatus();
+      row.previous_serial.clear();
+      return PutVmRow(transaction, row);
+    }
+    if (!serial.empty() && serial == row.previous_serial) return absl::OkStatus();
+    return absl::PermissionDeniedError(absl::StrCat(
+        "this certificate of ", vm.ToString(), " was replaced by another; enrol the VM again"));
   });
 }
 

@@ -94,8 +94,14 @@ class FleetService {
   // the audit.
   absl::StatusOr<VmId> Enroll(absl::string_view join_token, absl::string_view name,
                               const std::string& address);
-  // Records that the VM holds a certificate of this serial number until `expires`.
-  absl::Status RecordCertificate(const VmId& vm, const std::string& serial, absl::Time expires);
+  // Records that the VM is given a certificate of this serial number, good until
+  // `expires`. `renewed` is the serial number of the one that asked for it, which is
+  // good until the new one is used: its answer may be lost. Empty after Enroll.
+  absl::Status RecordCertificate(const VmId& vm, const std::string& serial, absl::Time expires,
+                                 const std::string& renewed);
+  // Whether a certificate of this serial number still speaks for the VM.
+  // PERMISSION_DENIED once it has been replaced.
+  absl::Status CheckCertificate(const VmId& vm, const std::string& serial);
 
   // A stream began or ended. `stream` is new for each; a late end of an earlier
   // one changes nothing.

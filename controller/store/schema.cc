@@ -85,6 +85,9 @@ const std::vector<std::vector<const char*>>& Migrations() {
             last_number BIGINT NOT NULL, last_hash TEXT NOT NULL))",
           R"(INSERT INTO audit_chain VALUES (1, 1, '', 0, ''))",
       },
+      {
+          R"(ALTER TABLE vms ADD COLUMN previous_serial TEXT NOT NULL DEFAULT '')",
+      },
   };
   return migrations;
 }

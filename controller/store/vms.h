@@ -24,6 +24,8 @@ struct VmRow {
   std::string location = {};
   absl::Time enrolled = {};
   std::string certificate_serial = {};
+  // Of the certificate before, until the newest is used; empty after that.
+  std::string previous_serial = {};
   absl::Time certificate_expires = {};
   // The attached stream; empty when there is none.
   std::string stream = {};

@@ -67,6 +67,8 @@ class StreamsTest : public FleetTest {
     const absl::StatusOr<IssuedCertificate> issued =
         issuer_->Issue(Vm(vm), request.request, absl::Now());
     EXPECT_TRUE(issued.ok()) << issued.status();
+    EXPECT_EQ(fleet_->RecordCertificate(Vm(vm), issued->serial, issued->expires, ""),
+              absl::OkStatus());
     return {.pem_root_certs = issuer_->authorities(),
             .pem_private_key = request.key,
             .pem_cert_chain = issued->pem};
@@ -137,6 +139,45 @@ TEST_F(StreamsTest, WithoutTheVmsCertificateThereIsEnrolAlone) {
   enroll.set_certificate_request(NewCertificateRequest()->request);
   EXPECT_TRUE(stranger.stub().Enroll(&enrolling, enroll, &certificate).ok());
   EXPECT_EQ(certificate.vm(), Vm("web-1").ToString());
+}
+
+TEST_F(StreamsTest, ACertificateFromBeforeTheVmJoinedAgainIsRefused) {
+  Client before(address(), Joined("web-1"));
+  before.Attach();
+  v1::WantedState state;
+  ASSERT_TRUE(before.Hears(state));
+  Client after(address(), Joined("web-1"));
+  grpc::ClientContext renewing;
+  v1::RenewRequest renew;
+  renew.set_certificate_request(NewCertificateRequest()->request);
+  v1::Certificate certificate;
+  EXPECT_EQ(before.stub().Renew(&renewing, renew, &certificate).error_code(),
+            grpc::PERMISSION_DENIED);
+  after.Attach();
+  EXPECT_TRUE(after.Hears(state));
+}
+
+// The answer to a renewal may be lost.
+TEST_F(StreamsTest, ARenewedCertificateIsGoodUntilTheNewOneIsUsed) {
+  const grpc::SslCredentialsOptions old_one = Joined("web-1");
+  Client renewing(address(), old_one);
+  v1::RenewRequest renew;
+  const CertificateRequest request = *NewCertificateRequest();
+  renew.set_certificate_request(request.request);
+  v1::Certificate certificate;
+  for (int i = 0; i < 2; ++i) {
+    grpc::ClientContext context;
+    ASSERT_TRUE(renewing.stub().Renew(&context, renew, &certificate).ok());
+  }
+  v1::WantedState state;
+  Client new_one(address(), {.pem_root_certs = old_one.pem_root_certs,
+                             .pem_private_key = request.key,
+                             .pem_cert_chain = certificate.certificate()});
+  new_one.Attach();
+  ASSERT_TRUE(new_one.Hears(state));
+  Client late(address(), old_one);
+  late.Attach();
+  EXPECT_EQ(late.End().error_code(), grpc::PERMISSION_DENIED);
 }
 
 // A token is for one use; a request that nobody can sign does not waste it.

@@ -12,9 +12,11 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "common/status.h"
 #include "controller/store/postgres_database.h"
 #include "controller/store/schema.h"
+#include "controller/store/vms.h"
 #include "tests/support/controller_stores.h"
 
 namespace postern::controller {
@@ -133,6 +135,40 @@ TEST_P(DatabaseTest, MigratesOnceAndAgain) {
   ASSERT_EQ(Migrate(store_->database()), absl::OkStatus());
   ASSERT_EQ(Migrate(store_->database()), absl::OkStatus());
   EXPECT_EQ(Query("SELECT version FROM schema_version")[0].Int(0), kSchemaVersion);
+}
+
+TEST_P(DatabaseTest, MigratesFromEachEarlierRelease) {
+  for (int64_t version = 1; version < kSchemaVersion; ++version) {
+    absl::StatusOr<std::unique_ptr<TestStore>> old = TestStore::Make(GetParam());
+    ASSERT_TRUE(old.ok()) << old.status();
+    Database& database = (*old)->database();
+    ASSERT_EQ(Migrate(database, version), absl::OkStatus());
+    const std::string vm =
+        "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/web/providers/"
+        "Microsoft.Compute/virtualMachines/web-1";
+    ASSERT_EQ(database.Write([&](SqlTransaction& transaction) {
+      return transaction
+          .Execute(
+              "INSERT INTO vms (vm_key, vm, location, subscription, group_key, enrolled_us, "
+              "certificate_serial, certificate_expires_us, stream, agent_version, hostname, "
+              "enforces, clock_skew_us, wanted_revision, applied_revision) VALUES "
+              "($1, $2, 'west', '', '', 0, 'ab', 0, '', '', '', 1, 0, 7, 6)",
+              {absl::AsciiStrToLower(vm), vm})
+          .status();
+    }),
+              absl::OkStatus());
+    ASSERT_EQ(Migrate(database), absl::OkStatus()) << version;
+    EXPECT_EQ(database.Read([&](SqlTransaction& transaction) -> absl::Status {
+      const absl::StatusOr<std::optional<VmRow>> row =
+          FindVmRow(transaction, absl::AsciiStrToLower(vm));
+      EXPECT_TRUE(row.ok() && row->has_value()) << row.status();
+      if (!row.ok() || !row->has_value()) return row.status();
+      EXPECT_EQ((*row)->certificate_serial, "ab");
+      EXPECT_EQ((*row)->wanted_revision, 7);
+      return absl::OkStatus();
+    }),
+              absl::OkStatus());
+  }
 }
 
 TEST_P(DatabaseTest, RefusesTheTablesOfANewerRelease) {
