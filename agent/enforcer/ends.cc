@@ -154,7 +154,7 @@ void Gatekeeper::EndSessions(const std::vector<Grant>& ended) {
     const std::vector<Flow> older = FlowsOf(older_);
     std::vector<EndedGrant> admitted;
     for (const Grant& grant : ended) {
-      admitted.push_back({.keys = KeysOf(grant), .admission = AdmissionOf(grant.on_expiry)});
+      admitted.push_back({.keys = SessionKeysOf(grant), .admission = AdmissionOf(grant.on_expiry)});
     }
     const absl::StatusOr<EndReport> report =
         with_.sessions.End(admitted,

@@ -95,6 +95,18 @@ absl::Status CheckSources(const std::vector<Prefix>& sources, const Limits& limi
   return absl::OkStatus();
 }
 
+// The sources that `grant` has had and that are not among `next`.
+std::vector<Prefix> EarlierSources(const Grant& grant, const std::vector<Prefix>& next) {
+  std::vector<Prefix> earlier = grant.earlier_sources;
+  earlier.insert(earlier.end(), grant.sources.begin(), grant.sources.end());
+  std::sort(earlier.begin(), earlier.end());
+  earlier.erase(std::unique(earlier.begin(), earlier.end()), earlier.end());
+  std::erase_if(earlier, [&](const Prefix& source) {
+    return std::find(next.begin(), next.end(), source) != next.end();
+  });
+  return earlier;
+}
+
 // Checks that `end` is ahead and that the grant's whole length stays within the
 // limit.
 absl::Status CheckLength(absl::Duration length, const Limits& limits) {
@@ -193,6 +205,13 @@ absl::StatusOr<Grant> DecideMove(const Grant& grant, const std::vector<Prefix>& 
   POSTERN_RETURN_IF_ERROR(CheckSources(sources, context.limits));
   Grant moved = grant;
   moved.sources = sources;
+  moved.earlier_sources = EarlierSources(grant, sources);
+  if (moved.earlier_sources.size() > kMaxEarlierSources) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("grant ", grant.id, " would have left ", moved.earlier_sources.size(),
+                     " sources, and a revoke ends the sessions of at most ", kMaxEarlierSources,
+                     "; revoke it and create a new one"));
+  }
   return moved;
 }
 

@@ -46,7 +46,8 @@ absl::Status DecideRepeat(const GrantRequest& request, const Grant& existing);
 absl::StatusOr<Grant> DecideExtend(const Grant& grant, absl::Duration by,
                                    const DecisionContext& context);
 
-// `grant` with other sources.
+// `grant` with other sources; it remembers those that it leaves. FAILED_PRECONDITION
+// where these would be more than kMaxEarlierSources.
 absl::StatusOr<Grant> DecideMove(const Grant& grant, const std::vector<Prefix>& sources,
                                  const DecisionContext& context);
 

@@ -18,6 +18,23 @@ void AppendKey(const Prefix& source, Protocol protocol, uint16_t port,
   keys.push_back(AccessKey{.source = source, .protocol = protocol, .port = port});
 }
 
+void AppendKeys(const std::vector<Prefix>& sources, const std::vector<Port>& ports,
+                std::vector<AccessKey>& keys) {
+  keys.reserve(keys.size() + sources.size() * ports.size());
+  for (const Prefix& source : sources) {
+    for (const Port& port : ports) {
+      if (port.tcp) AppendKey(source, Protocol::kTcp, port.number, keys);
+      if (port.udp) AppendKey(source, Protocol::kUdp, port.number, keys);
+    }
+  }
+}
+
+// Without repeats.
+void SortOut(std::vector<AccessKey>& keys) {
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+}
+
 // Joined with their lengths, so that no two lists of parts read the same.
 std::string JoinParts(const std::vector<std::string>& parts) {
   return absl::StrJoin(parts, "", [](std::string* out, const std::string& part) {
@@ -38,15 +55,16 @@ std::string AccessKey::ToString() const {
 
 std::vector<AccessKey> KeysOf(const Grant& grant) {
   std::vector<AccessKey> keys;
-  keys.reserve(grant.sources.size() * grant.ports.size());
-  for (const Prefix& source : grant.sources) {
-    for (const Port& port : grant.ports) {
-      if (port.tcp) AppendKey(source, Protocol::kTcp, port.number, keys);
-      if (port.udp) AppendKey(source, Protocol::kUdp, port.number, keys);
-    }
-  }
-  std::sort(keys.begin(), keys.end());
-  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  AppendKeys(grant.sources, grant.ports, keys);
+  SortOut(keys);
+  return keys;
+}
+
+std::vector<AccessKey> SessionKeysOf(const Grant& grant) {
+  std::vector<AccessKey> keys;
+  AppendKeys(grant.sources, grant.ports, keys);
+  AppendKeys(grant.earlier_sources, grant.ports, keys);
+  SortOut(keys);
   return keys;
 }
 

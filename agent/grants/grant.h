@@ -82,6 +82,8 @@ struct Grant {
   // Order of creation on this host, from 1.
   int64_t sequence = 0;
   std::vector<Prefix> sources;
+  // Those that moves have taken from it: sessions from there end with it.
+  std::vector<Prefix> earlier_sources;
   std::vector<Port> ports;
   // What was asked for, extensions included.
   absl::Duration duration;
@@ -117,6 +119,9 @@ struct Grant {
 
 // Every element that `grant` claims, without repeats.
 std::vector<AccessKey> KeysOf(const Grant& grant);
+
+// The same, and what it claimed before it was moved: it has admitted sessions there.
+std::vector<AccessKey> SessionKeysOf(const Grant& grant);
 
 // A digest that is equal for two requests exactly when they ask for the same,
 // the id aside. The order of sources and of ports does not matter.

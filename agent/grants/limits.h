@@ -34,6 +34,8 @@ struct Limits {
 // Bounds on one request, against abuse rather than policy.
 inline constexpr size_t kMaxSourcesPerGrant = 64;
 inline constexpr size_t kMaxPortsPerGrant = 64;
+// That moves take from one grant, and that it still ends the sessions of.
+inline constexpr size_t kMaxEarlierSources = 256;
 inline constexpr size_t kMaxRequestorBytes = 256;
 inline constexpr size_t kMaxJustificationBytes = 4096;
 

@@ -75,14 +75,20 @@ CREATE INDEX pending_sessions ON grants (sequence) WHERE sessions_pending = 1;
 CREATE INDEX audit_times ON audit (time_ns);
 )sql";
 
+constexpr char kEarlierSources[] = R"sql(
+ALTER TABLE grants ADD COLUMN earlier_sources TEXT NOT NULL DEFAULT '';
+)sql";
+
 // Each brings a ledger from the version that is its position to the next.
-constexpr const char* kMigrations[] = {kFirstSchema, kStandingOrders, kPendingSessions};
+constexpr const char* kMigrations[] = {kFirstSchema, kStandingOrders, kPendingSessions,
+                                       kEarlierSources};
 constexpr int64_t kSchemaVersion = std::size(kMigrations);
 
 constexpr char kGrantColumns[] =
     "id, sequence, sources, ports, duration_ns, not_after_ns, requestor, justification, "
     "on_expiry, created_by, fingerprint, state, start_ns, end_ns, deadline_ns, boot_id, "
-    "end_cause, packets, bytes, first_used_ns, last_used_ns, clock_skew_ns, sessions_pending";
+    "end_cause, packets, bytes, first_used_ns, last_used_ns, clock_skew_ns, sessions_pending, "
+    "earlier_sources";
 constexpr char kAuditColumns[] =
     "number, time_ns, kind, actor, grant_id, requestor, sources, ports, end_ns, detail";
 
@@ -120,6 +126,7 @@ absl::StatusOr<Grant> ReadGrant(const SqliteStatement& row) {
   grant.usage.last_used = DecodeTime(row.OptionalInt(20));
   grant.clock_skew = DecodeDuration(row.OptionalInt(21));
   grant.sessions_pending = row.Int(22) != 0;
+  POSTERN_ASSIGN_OR_RETURN(grant.earlier_sources, DecodePrefixes(row.Text(23)));
   return grant;
 }
 
@@ -196,7 +203,7 @@ absl::StatusOr<std::unique_ptr<SqliteStore::Statements>> SqliteStore::Statements
   POSTERN_ASSIGN_OR_RETURN(
       SqliteStatement put,
       database.Prepare(absl::StrCat("INSERT OR REPLACE INTO grants (", kGrantColumns,
-                                    ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")));
+                                    ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")));
   POSTERN_ASSIGN_OR_RETURN(SqliteStatement erase,
                            database.Prepare("DELETE FROM grants WHERE id = ?"));
   POSTERN_ASSIGN_OR_RETURN(SqliteStatement insert_event,
@@ -398,6 +405,7 @@ absl::Status SqliteStore::Put(const Grant& grant) {
       .Bind(21, EncodeTime(grant.usage.last_used))
       .Bind(22, EncodeDuration(grant.clock_skew))
       .Bind(23, static_cast<int64_t>(grant.sessions_pending))
+      .Bind(24, EncodePrefixes(grant.earlier_sources))
       .Run();
 }
 

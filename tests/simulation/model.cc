@@ -13,6 +13,17 @@ bool HasProtocol(const Port& port, Protocol protocol) {
   return protocol == Protocol::kTcp ? port.tcp : port.udp;
 }
 
+bool HasPort(const std::vector<Port>& ports, Protocol protocol, uint16_t number) {
+  return std::any_of(ports.begin(), ports.end(), [&](const Port& port) {
+    return port.number == number && HasProtocol(port, protocol);
+  });
+}
+
+bool AnyContains(const std::vector<Prefix>& prefixes, const Address& address) {
+  return std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](const Prefix& prefix) { return prefix.Contains(address); });
+}
+
 bool SameContent(const GrantRequest& a, const GrantRequest& b) {
   return a.sources == b.sources && a.ports == b.ports && a.duration == b.duration &&
          a.not_after == b.not_after && a.requestor == b.requestor &&
@@ -40,11 +51,12 @@ Expected MustBe(bool accepted) { return accepted ? Expected::kAccepted : Expecte
 }  // namespace
 
 bool ModelGrant::Covers(const Address& source, Protocol protocol, uint16_t port) const {
-  const bool from = std::any_of(sources.begin(), sources.end(),
-                                [&](const Prefix& prefix) { return prefix.Contains(source); });
-  return from && std::any_of(asked.ports.begin(), asked.ports.end(), [&](const Port& p) {
-           return p.number == port && HasProtocol(p, protocol);
-         });
+  return AnyContains(sources, source) && HasPort(asked.ports, protocol, port);
+}
+
+bool ModelGrant::HasCovered(const Address& source, Protocol protocol, uint16_t port) const {
+  return (AnyContains(sources, source) || AnyContains(earlier, source)) &&
+         HasPort(asked.ports, protocol, port);
 }
 
 bool ModelGrant::Names(const AccessKey& key) const {
@@ -106,7 +118,10 @@ Version After(const Version& before, const Request& request, const Now& now) {
                    after->deadline = after->deadline + extend.by;
                  },
                  [&](const MoveGrant& move) {
-                   if (after && after->LiveAt(now.boot)) after->sources = move.sources;
+                   if (!after || !after->LiveAt(now.boot)) return;
+                   after->earlier.insert(after->earlier.end(), after->sources.begin(),
+                                         after->sources.end());
+                   after->sources = move.sources;
                  },
                  [&](const RevokeGrant&) {
                    if (!after || !(after->withheld || after->LiveAt(now.boot))) return;

@@ -22,6 +22,8 @@ using Request = decltype(Command::request);
 struct ModelGrant {
   GrantRequest asked;
   std::vector<Prefix> sources;
+  // Those that moves took from it.
+  std::vector<Prefix> earlier = {};
   absl::Time start;
   absl::Time end;
   BootTime deadline;
@@ -38,6 +40,8 @@ struct ModelGrant {
     return state != GrantState::kRevoked && !withheld && deadline > time;
   }
   bool Covers(const Address& source, Protocol protocol, uint16_t port) const;
+  // The same, or it has covered it before it was moved.
+  bool HasCovered(const Address& source, Protocol protocol, uint16_t port) const;
   // Whether one of its sources and ports is exactly this.
   bool Names(const AccessKey& key) const;
   std::vector<AccessKey> Keys() const;

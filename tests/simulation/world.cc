@@ -210,7 +210,7 @@ void World::Answered(const OpenRequest& asked, Expected expected, bool repeat,
 void World::CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among, BootTime when) {
   for (const Flow& flow : host_.sessions.live()) {
     if (host_.older().contains(flow) || !among.contains(flow)) continue;
-    if (!revoked.Covers(flow.remote, Protocol::kTcp, flow.local_port)) continue;
+    if (!revoked.HasCovered(flow.remote, Protocol::kTcp, flow.local_port)) continue;
     const bool covered = std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
       return entry.now && entry.now->LivedAt(when) &&
              entry.now->Covers(flow.remote, Protocol::kTcp, flow.local_port);

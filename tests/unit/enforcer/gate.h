@@ -21,6 +21,11 @@
 
 namespace postern {
 
+// One to port 22.
+inline Flow SessionFrom(absl::string_view remote) {
+  return {.remote = A(remote), .remote_port = 50000, .local = A("192.0.2.1"), .local_port = 22};
+}
+
 class GateTest : public ::testing::Test {
  protected:
   GateTest() { options_.gate.ports = options_.limits.guarded_ports; }

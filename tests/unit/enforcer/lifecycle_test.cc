@@ -170,10 +170,6 @@ TEST_F(LifecycleTest, AResetGrantThatEndedWhileTheDaemonWasDownLosesItsSessions)
   EXPECT_THAT(sessions_.calls[0][0].keys, ElementsAre(Key("203.0.113.7", 22)));
 }
 
-Flow SessionFrom(absl::string_view remote) {
-  return {.remote = A(remote), .remote_port = 50000, .local = A("192.0.2.1"), .local_port = 22};
-}
-
 // The daemon dies after a revoke is durable, and before its sessions are ended.
 class PendingSessionsTest : public GateTest {
  protected:

@@ -5,13 +5,16 @@
 
 #include <functional>
 
+#include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "tests/support/grants.h"
 
 namespace postern {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::SizeIs;
 
 const absl::Time kWall = absl::FromUnixSeconds(1'800'000'000);
 const Now kNow = {.boot = BootTime(absl::Seconds(1000)), .wall = kWall};
@@ -189,9 +192,35 @@ TEST_F(DecideTest, AMoveChangesTheSourcesAlone) {
   ASSERT_TRUE(moved.ok()) << moved.status();
   Grant expected = grant;
   expected.sources = {P("198.51.100.9")};
+  expected.earlier_sources = {P("203.0.113.7")};
   EXPECT_EQ(*moved, expected);
   EXPECT_TRUE(absl::IsInvalidArgument(DecideMove(grant, {}, Context()).status()));
   EXPECT_TRUE(absl::IsFailedPrecondition(DecideMove(grant, {P("0.0.0.0/0")}, Context()).status()));
+}
+
+TEST_F(DecideTest, AMovedGrantRemembersTheSourcesThatItHasLeftOnce) {
+  Grant grant = *Create(Request(1));
+  EXPECT_EQ(*DecideMove(grant, grant.sources, Context()), grant);
+  for (const char* next : {"198.51.100.9", "203.0.113.7", "198.51.100.9", "198.51.100.10"}) {
+    grant = *DecideMove(grant, {P(next)}, Context());
+  }
+  EXPECT_THAT(grant.earlier_sources, ElementsAre(P("198.51.100.9"), P("203.0.113.7")));
+  EXPECT_THAT(SessionKeysOf(grant), ElementsAre(Key("198.51.100.9", 22), Key("198.51.100.10", 22),
+                                                Key("203.0.113.7", 22)));
+  EXPECT_THAT(KeysOf(grant), ElementsAre(Key("198.51.100.10", 22)));
+}
+
+TEST_F(DecideTest, AGrantLeavesOnlySoManySources) {
+  Grant grant = *Create(Request(1));
+  for (size_t i = 0; i < kMaxEarlierSources; ++i) {
+    grant = *DecideMove(grant, {P(absl::StrCat("198.51.", i / 256, ".", i % 256))}, Context());
+  }
+  EXPECT_THAT(grant.earlier_sources, SizeIs(kMaxEarlierSources));
+  const absl::Status refused = DecideMove(grant, {P("198.51.100.9")}, Context()).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("revoke it and create a new one"));
+  // Back to one of them is one less.
+  EXPECT_TRUE(DecideMove(grant, {P("198.51.0.0")}, Context()).ok());
 }
 
 TEST_F(DecideTest, AnEndIsRecordedWithItsCause) {

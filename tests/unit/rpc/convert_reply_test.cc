@@ -16,6 +16,7 @@ TEST(Replies, AGrantIsToldWhole) {
       .id = kId,
       .sequence = 7,
       .sources = {ToPrefix("203.0.113.7/32")},
+      .earlier_sources = {},
       .ports = {{.number = 22, .tcp = true, .udp = false},
                 {.number = 23, .tcp = true, .udp = true}},
       .duration = absl::Seconds(90) + absl::Milliseconds(250),

@@ -24,6 +24,7 @@ Grant FullGrant(int n) {
   grant.id = Id(n);
   grant.sequence = n;
   grant.sources = {P("203.0.113.7"), P("2001:db8::/64")};
+  grant.earlier_sources = {P("198.51.100.9"), P("2001:db8:1::/48")};
   grant.ports = {Tcp(22), Any(3389)};
   grant.duration = absl::Hours(1) + absl::Nanoseconds(1);
   grant.not_after = absl::FromUnixNanos(1'800'000'000'123'456'789);
@@ -185,11 +186,25 @@ TEST_F(SqliteStoreTest, SessionsArePendingUntilTheyAreSaidToBeEnded) {
 TEST_F(SqliteStoreTest, ALedgerOfTheSecondSchemaIsTakenOver) {
   ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1)), AuditWrite(FullEvent(1))}).ok());
   RunSql(
+      "ALTER TABLE grants DROP COLUMN earlier_sources;"
       "DROP INDEX pending_sessions; DROP INDEX audit_times;"
       "ALTER TABLE grants DROP COLUMN sessions_pending; PRAGMA user_version = 2");
   Reopen();
-  EXPECT_THAT(store_->Load()->live, ElementsAre(FullGrant(1)));
+  Grant taken_over = FullGrant(1);
+  taken_over.earlier_sources.clear();
+  EXPECT_THAT(store_->Load()->live, ElementsAre(taken_over));
   EXPECT_THAT(*store_->ListAudit(0, FullEvent(1).time, 10), ElementsAre(FullEvent(1)));
+}
+
+TEST_F(SqliteStoreTest, ALedgerOfTheThirdSchemaIsTakenOver) {
+  ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1))}).ok());
+  RunSql("ALTER TABLE grants DROP COLUMN earlier_sources; PRAGMA user_version = 3");
+  Reopen();
+  Grant taken_over = FullGrant(1);
+  taken_over.earlier_sources.clear();
+  EXPECT_THAT(store_->Load()->live, ElementsAre(taken_over));
+  ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1))}).ok());
+  EXPECT_EQ(**store_->FindGrant(Id(1)), FullGrant(1));
 }
 
 TEST_F(SqliteStoreTest, OnlyTheOwnerMayRead) {
@@ -224,7 +239,7 @@ TEST_F(SqliteStoreTest, ADamagedFileIsDataLossAndKept) {
 }
 
 TEST_F(SqliteStoreTest, ARowThatCannotBeReadIsDataLossNotAGrant) {
-  for (const char* damage : {"sources = 'everywhere'", "ports = 'all'", "on_expiry = 3",
+  for (const char* damage : {"sources = 'everywhere'", "earlier_sources = '1'", "ports = 'all'", "on_expiry = 3",
                              "on_expiry = -1", "state = 4, sessions_pending = 1"}) {
     ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1))}).ok());
     RunSql(absl::StrCat("UPDATE grants SET ", damage));
