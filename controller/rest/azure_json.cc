@@ -112,6 +112,8 @@ absl::StatusOr<PolicyAdditions> ReadAdditions(const Json& object, const std::str
     return WrongContent("\"count\" is missing or no small number", NameIn(approvals_at, "count"));
   }
   additions.approvals = count->get<int>();
+  // Nobody's approval: whose it would be says nothing.
+  if (additions.approvals == 0) return additions;
   POSTERN_ASSIGN_OR_RETURN(additions.approver_role,
                            NeedText(*approvals, "role", approvals_at, kMaxRoleBytes));
   return additions;
