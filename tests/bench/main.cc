@@ -1,20 +1,14 @@
 // What a grant costs, against what it must cost at the least.
 
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <set>
 #include <string>
 
 #include "tests/bench/figures.h"
 #include "tests/bench/parts.h"
+#include "tests/bench/supervise.h"
 #include "tests/bench/world.h"
-#include "tests/support/temporary_directory.h"
 
 namespace postern::bench {
 namespace {
@@ -82,31 +76,6 @@ int Measure(const Options& options, const std::string& directory) {
   return 1;
 }
 
-pid_t measuring = 0;
-
-void PassOn(int number) { kill(measuring, number); }
-
-// Measures in a process of its own: whatever becomes of it, what it leaves is
-// cleared away here.
-int Supervise(const Options& options) {
-  setenv("TMPDIR", options.directory.c_str(), 1);
-  const TemporaryDirectory directory;
-  prctl(PR_SET_CHILD_SUBREAPER, 1);
-  measuring = fork();
-  if (measuring == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    _exit(Measure(options, directory.Path("")));
-  }
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) std::signal(number, PassOn);
-  int result = 1;
-  int status = 0;
-  // Orphans of the measuring process come to this one.
-  for (pid_t ended = 0; (ended = waitpid(-1, &status, 0)) > 0 || errno == EINTR;) {
-    if (ended == measuring) result = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-  }
-  return result;
-}
-
 }  // namespace
 }  // namespace postern::bench
 
@@ -138,5 +107,7 @@ int main(int argc, char** argv) {
   if (options.smoke) postern::bench::ShortenToNothing(options.plan);
   if (calls > 0) options.plan.calls = calls;
   if (!live.empty()) options.plan.live_grants = live;
-  return postern::bench::Supervise(options);
+  return postern::bench::Supervise(options.directory, [&options](const std::string& directory) {
+    return postern::bench::Measure(options, directory);
+  });
 }

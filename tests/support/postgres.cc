@@ -66,10 +66,11 @@ struct Finish {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<PostgresServer>> PostgresServer::Start() {
+absl::StatusOr<std::unique_ptr<PostgresServer>> PostgresServer::Start(
+    const PostgresOptions& options) {
   std::string directory = "/tmp/postern-postgres-XXXXXX";
   if (mkdtemp(directory.data()) == nullptr) return ErrnoStatus(errno, "making a directory");
-  std::unique_ptr<PostgresServer> server(new PostgresServer(directory));
+  std::unique_ptr<PostgresServer> server(new PostgresServer(directory, options));
   const passwd* user = ServerUser();
   if (user != nullptr && chown(directory.c_str(), user->pw_uid, user->pw_gid) != 0) {
     return ErrnoStatus(errno, absl::StrCat("giving ", directory, " to postgres"));
@@ -96,11 +97,19 @@ PostgresServer::~PostgresServer() {
 
 absl::Status PostgresServer::Run() {
   const std::string log = absl::StrCat(directory_, "/server.log");
-  // Tests are about transactions, not about the disk under them.
-  pid_ = Spawn({absl::StrCat(kPrograms, "postgres"), "-D", absl::StrCat(directory_, "/data"), "-k",
-                directory_, "-c", "listen_addresses=", "-c", "fsync=off", "-c",
-                "shared_buffers=16MB", "-c", "max_connections=40"},
-               log);
+  std::vector<std::string> command = {absl::StrCat(kPrograms, "postgres"),
+                                      "-D",
+                                      absl::StrCat(directory_, "/data"),
+                                      "-k",
+                                      directory_,
+                                      "-c",
+                                      "listen_addresses=",
+                                      "-c",
+                                      "max_connections=40"};
+  if (!options_.durable) {
+    command.insert(command.end(), {"-c", "fsync=off", "-c", "shared_buffers=16MB"});
+  }
+  pid_ = Spawn(command, log);
   for (int wait = 0; wait < kMostWaits; ++wait) {
     if (PQping(Conninfo("postgres").c_str()) == PQPING_OK) return absl::OkStatus();
     absl::SleepFor(kWait);

@@ -13,12 +13,18 @@
 
 namespace postern {
 
+struct PostgresOptions {
+  // What is committed outlives the machine, with the memory that Debian's server has:
+  // for measuring. Tests are about transactions, not about the disk under them.
+  bool durable = false;
+};
+
 // Debian's postgresql-15, run as the user postgres where the test is root, which
 // the server refuses to be. Killed and removed with the object.
 class PostgresServer {
  public:
   // Makes an empty cluster and starts it.
-  static absl::StatusOr<std::unique_ptr<PostgresServer>> Start();
+  static absl::StatusOr<std::unique_ptr<PostgresServer>> Start(const PostgresOptions& options = {});
   PostgresServer(const PostgresServer&) = delete;
   PostgresServer& operator=(const PostgresServer&) = delete;
   ~PostgresServer();
@@ -31,10 +37,12 @@ class PostgresServer {
   absl::Status Run();
 
  private:
-  explicit PostgresServer(std::string directory) : directory_(std::move(directory)) {}
+  PostgresServer(std::string directory, const PostgresOptions& options)
+      : directory_(std::move(directory)), options_(options) {}
   std::string Conninfo(const std::string& database) const;
 
   const std::string directory_;
+  const PostgresOptions options_;
   pid_t pid_ = -1;
   int databases_ = 0;
 };
