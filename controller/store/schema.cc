@@ -88,6 +88,13 @@ const std::vector<std::vector<const char*>>& Migrations() {
       {
           R"(ALTER TABLE vms ADD COLUMN previous_serial TEXT NOT NULL DEFAULT '')",
       },
+      {
+          // The lists of requests, newest first, of somebody or of a place.
+          R"(CREATE INDEX requests_by_requestor ON requests (requestor, start_us, request_id))",
+          R"(CREATE INDEX requests_by_group ON requests (group_key, start_us, request_id))",
+          R"(CREATE INDEX requests_by_subscription
+             ON requests (subscription, start_us, request_id))",
+      },
   };
   return migrations;
 }
