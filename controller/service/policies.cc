@@ -169,11 +169,18 @@ absl::StatusOr<Page<PolicyView>> AccessService::ListPolicies(const Caller& calle
     POSTERN_ASSIGN_OR_RETURN(std::vector<Policy> policies,
                              controller::ListPolicies(transaction, where, page, kPolicyPage));
     if (policies.size() == kPolicyPage) result.next = policies.back().id.Key();
+    size_t shown = 0;
     for (Policy& policy : policies) {
+      if (shown >= kMostShownRequests) {
+        // So many are enough for one answer; the others come with the next page.
+        result.next = result.items.back().policy.id.Key();
+        break;
+      }
       POSTERN_ASSIGN_OR_RETURN(const Readable readable, LeaveReadable(transaction, caller, policy));
       if (readable == Readable::kNothing) continue;
       POSTERN_ASSIGN_OR_RETURN(PolicyView view, ViewOf(transaction, std::move(policy)));
       if (readable == Readable::kSome) LeaveReadable(view.policy, view.requests);
+      shown += view.requests.size();
       result.items.push_back(std::move(view));
     }
     return absl::OkStatus();

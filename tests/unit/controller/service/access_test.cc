@@ -5,7 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
 #include "controller/domain/error.h"
+#include "controller/store/requests.h"
 #include "tests/unit/controller/service/fixture.h"
 
 namespace postern::controller {
@@ -299,6 +302,36 @@ TEST_P(ServiceTest, NobodyWithoutARoleGetsAnything) {
   EXPECT_THAT(access_->ListPolicies(eve, {}, "")->items, IsEmpty());
   EXPECT_THAT(access_->ListRequests(eve, {}, true, "")->items, IsEmpty());
   EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiating);
+}
+
+// One answer holds the store for as long as it is made.
+TEST_P(ServiceTest, APageOfPoliciesEndsWhereTheirRequestsAreMany) {
+  PolicyChange other = WebPolicy();
+  other.id.name = "other";
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), other).ok());
+  const absl::Status status =
+      store_->database().Write([&](SqlTransaction& transaction) -> absl::Status {
+        for (int i = 0; i < 1000; ++i) {
+          POSTERN_RETURN_IF_ERROR(InsertRequest(transaction,
+                                                {.id = absl::StrCat("past-", i),
+                                                 .policy = WebPolicyId(),
+                                                 .requestor = "ana",
+                                                 .start = clock_.Read().wall},
+                                                "", std::nullopt));
+        }
+        return absl::OkStatus();
+      });
+  ASSERT_EQ(status, absl::OkStatus());
+  const absl::StatusOr<Page<PolicyView>> first = access_->ListPolicies(By("owner"), {}, "");
+  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_THAT(first->items, SizeIs(1));
+  EXPECT_THAT(first->items[0].requests, SizeIs(1000));
+  const absl::StatusOr<Page<PolicyView>> second =
+      access_->ListPolicies(By("owner"), {}, first->next);
+  ASSERT_TRUE(second.ok()) << second.status();
+  ASSERT_THAT(second->items, SizeIs(1));
+  EXPECT_EQ(second->items[0].policy.id.name, "other");
+  EXPECT_EQ(second->next, "");
 }
 
 TEST_P(ServiceTest, RequestsAreListedNewestFirstInPages) {
