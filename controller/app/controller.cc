@@ -1,5 +1,6 @@
 #include "controller/app/controller.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,6 +66,16 @@ absl::Status MakeStateFolder(const std::string& path) {
   return ErrnoStatus(errno, absl::StrCat("making the state folder ", path));
 }
 
+// A fleet has a connection for each agent: more than the soft limit, which is low for
+// the sake of programs that call select(2).
+absl::Status AllowManyConnections() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return ErrnoStatus(errno, "getrlimit");
+  files.rlim_cur = files.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &files) != 0) return ErrnoStatus(errno, "setrlimit");
+  return absl::OkStatus();
+}
+
 absl::Status BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -85,6 +96,7 @@ class Controller {
 
   absl::Status Start() {
     POSTERN_RETURN_IF_ERROR(BlockSignals());
+    POSTERN_RETURN_IF_ERROR(AllowManyConnections());
     POSTERN_RETURN_IF_ERROR(MakeStateFolder(config_.state_dir));
     POSTERN_ASSIGN_OR_RETURN(loop_, EventLoop::Create());
     POSTERN_ASSIGN_OR_RETURN(database_, OpenDatabase(config_));
