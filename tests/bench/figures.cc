@@ -33,7 +33,7 @@ std::string Figures::Tsv() const {
 std::string Figures::Table() const {
   std::string text;
   for (const Figure& figure : figures_) {
-    absl::StrAppendFormat(&text, "%-32s %10.4g %-8s", figure.name, figure.value, figure.unit);
+    absl::StrAppendFormat(&text, "%-40s %10.4g %-8s", figure.name, figure.value, figure.unit);
     if (figure.target) {
       const bool held = figure.target->at_least ? figure.value >= figure.target->bound
                                                 : figure.value <= figure.target->bound;

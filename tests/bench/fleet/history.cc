@@ -29,8 +29,8 @@ constexpr char kRequests[] = R"(INSERT INTO requests (
   approved_by, lapses_us)
 WITH RECURSIVE n(i) AS (
   SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {requests})
-SELECT {id}, '{policy_key}' || {vm} / {vms_of_policy}, '{subscription}', 'fleet', 'fleet', 'west',
-  'p' || {vm} / {vms_of_policy}, 'user:past-' || i % 500, 'deploy ' || i,
+SELECT {id}, '{policy_key}' || ({vm} / {vms_of_policy}), '{subscription}', 'fleet', 'fleet', 'west',
+  'p' || ({vm} / {vms_of_policy}), 'user:past-' || i % 500, 'deploy ' || i,
   CAST($1 AS BIGINT) - (i + 1) * CAST($2 AS BIGINT), 'past-' || i, 0, '', '[]', NULL
 FROM n)";
 

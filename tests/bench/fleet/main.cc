@@ -1,5 +1,7 @@
 // What a fleet costs its controller, and how long people wait for it.
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fstream>
@@ -71,6 +73,23 @@ absl::StatusOr<double> MemoryOf(pid_t pid, absl::string_view what) {
   return absl::NotFoundError(absl::StrCat("smaps_rollup has no ", what));
 }
 
+// What the process has had of the CPU, in seconds (proc_pid_stat(5): utime, stime).
+absl::StatusOr<double> CpuOf(pid_t pid) {
+  std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
+  std::string line;
+  std::getline(file, line);
+  // The name, in brackets, may have blanks.
+  const std::vector<std::string> words =
+      absl::StrSplit(line.substr(line.rfind(')') + 1), ' ', absl::SkipEmpty());
+  double user = 0;
+  double system = 0;
+  if (words.size() < 13 || !absl::SimpleAtod(words[11], &user) ||
+      !absl::SimpleAtod(words[12], &system)) {
+    return absl::NotFoundError(absl::StrCat("process ", pid, " has no times"));
+  }
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
 double Milliseconds(absl::Duration duration) { return absl::ToDoubleMilliseconds(duration); }
 
 class Bench {
@@ -120,12 +139,16 @@ class Bench {
     POSTERN_RETURN_IF_ERROR(agents.AwaitInSync(1, kPatience));
     POSTERN_RETURN_IF_ERROR(MeasureRequests("1 agent"));
     POSTERN_ASSIGN_OR_RETURN(const double before, Memory());
+    POSTERN_ASSIGN_OR_RETURN(const double cpu_before, CpuOf(fleet_.controller().pid()));
     const absl::Time begin = absl::Now();
     agents.Attach(1, options_.agents);
     POSTERN_RETURN_IF_ERROR(agents.AwaitInSync(options_.agents, kPatience));
     figures_.Add("all agents attach", absl::ToDoubleSeconds(absl::Now() - begin), "s");
     Settle();
+    POSTERN_ASSIGN_OR_RETURN(const double cpu_after, CpuOf(fleet_.controller().pid()));
     POSTERN_ASSIGN_OR_RETURN(const double after, Memory());
+    figures_.Add("controller's CPU per attach",
+                 1000 * (cpu_after - cpu_before) / static_cast<double>(options_.agents - 1), "ms");
     figures_.Add("resident, 1 agent", before / 1024, "MiB");
     figures_.Add("resident, all agents", after / 1024, "MiB");
     figures_.Add("resident per agent", (after - before) / static_cast<double>(options_.agents - 1),
