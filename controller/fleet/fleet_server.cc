@@ -12,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/grpc/tls_credentials.h"
@@ -149,10 +150,13 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
 
   ~Server() override {
     if (server_ != nullptr) {
+      EndAll();
       server_->Shutdown(std::chrono::system_clock::now() + kGoodbye);
       server_->Wait();
     }
     workers_.join();
+    // All in one: a commit for each keeps those waiting who wait for the next start.
+    if (!ended_.empty()) Tell(fleet_.Detached(ended_));
   }
 
   absl::Status Listen() {
@@ -260,11 +264,12 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
       const auto found = streams_.find(stream.vm().Key());
       if (found == streams_.end() || found->second.get() != &stream) return;
       streams_.erase(found);
+      if (stopping_) {
+        ended_.push_back({.vm = stream.vm(), .stream = stream.id()});
+        return;
+      }
     }
-    Post([this, vm = stream.vm(), id = stream.id()] {
-      const absl::Status status = fleet_.Detached(vm, id);
-      if (!status.ok()) options_.report(std::string(status.message()));
-    });
+    Post([this, vm = stream.vm(), id = stream.id()] { Tell(fleet_.Detached(vm, id)); });
   }
 
   template <typename Work>
@@ -303,6 +308,21 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
     return streams_;
   }
 
+  // Agents that are told dial again; those that are not would be waited for.
+  void EndAll() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    for (const auto& [key, stream] : Streams()) {
+      stream->End(absl::UnavailableError("the controller stops"));
+    }
+  }
+
+  void Tell(const absl::Status& status) const {
+    if (!status.ok()) options_.report(std::string(status.message()));
+  }
+
   std::shared_ptr<Stream> Find(const std::string& key) const {
     const std::lock_guard lock(mutex_);
     const auto found = streams_.find(key);
@@ -316,6 +336,9 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
   boost::asio::thread_pool workers_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Stream>> streams_;
+  // Once it stops: those that ended since.
+  bool stopping_ = false;
+  std::vector<FleetService::EndedStream> ended_;
   uint16_t port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -279,12 +279,19 @@ absl::Status FleetService::Attached(const VmId& vm, const std::string& stream,
 }
 
 absl::Status FleetService::Detached(const VmId& vm, const std::string& stream) {
+  return Detached({{.vm = vm, .stream = stream}});
+}
+
+absl::Status FleetService::Detached(const std::vector<EndedStream>& ended) {
   return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
-    POSTERN_ASSIGN_OR_RETURN(std::optional<VmRow> row, FindVmRow(transaction, vm.Key()));
-    if (!row || row->stream != stream) return absl::OkStatus();
-    row->stream.clear();
-    row->last_seen = clock_.Read().wall;
-    return PutVmRow(transaction, *row);
+    for (const auto& [vm, stream] : ended) {
+      POSTERN_ASSIGN_OR_RETURN(std::optional<VmRow> row, FindVmRow(transaction, vm.Key()));
+      if (!row || row->stream != stream) continue;
+      row->stream.clear();
+      row->last_seen = clock_.Read().wall;
+      POSTERN_RETURN_IF_ERROR(PutVmRow(transaction, *row));
+    }
+    return absl::OkStatus();
   });
 }
 

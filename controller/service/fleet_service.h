@@ -107,6 +107,12 @@ class FleetService {
   // one changes nothing.
   absl::Status Attached(const VmId& vm, const std::string& stream, const AgentFacts& facts);
   absl::Status Detached(const VmId& vm, const std::string& stream);
+  // The same for many at once.
+  struct EndedStream {
+    VmId vm = {};
+    std::string stream = {};
+  };
+  absl::Status Detached(const std::vector<EndedStream>& ended);
 
   absl::StatusOr<Wanted> WantedOf(const VmId& vm);
   // The revisions of what is wanted of all VMs, by their keys: one look tells whose is

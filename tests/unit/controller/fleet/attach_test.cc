@@ -42,7 +42,9 @@ TEST_F(AttachTest, ARequestThatIsMadeWhileTheAgentIsAwayIsAppliedOnItsReturn) {
   PutPolicy();
   const Request before = Ask("203.0.113.7", absl::Hours(1));
   ASSERT_TRUE(Becomes(before, PortStatus::kInitiated));
+  EXPECT_TRUE(access_->GetVm(owner_, Vm("web-1"))->attached);
   server_.reset();
+  EXPECT_FALSE(access_->GetVm(owner_, Vm("web-1"))->attached);
   ASSERT_TRUE(Eventually([&] { return !agent->state().attached; }));
   // Losing the controller changes nothing.
   EXPECT_TRUE(agent->Admits("203.0.113.7"));

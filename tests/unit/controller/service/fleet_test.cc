@@ -92,6 +92,17 @@ TEST_P(ServiceTest, ALateEndOfAnEarlierStreamChangesNothing) {
   EXPECT_FALSE(access_->GetVm(By("owner"), Vm("web-1"))->attached);
 }
 
+TEST_P(ServiceTest, ManyStreamsEndAtOnce) {
+  ASSERT_EQ(fleet_->Attached(Vm("web-1"), "one", {.enforces = true}), absl::OkStatus());
+  ASSERT_EQ(fleet_->Attached(Vm("web-2"), "two", {.enforces = true}), absl::OkStatus());
+  ASSERT_EQ(fleet_->Detached({{.vm = Vm("web-1"), .stream = "one"},
+                              {.vm = Vm("gone"), .stream = "three"},
+                              {.vm = Vm("web-2"), .stream = "earlier"}}),
+            absl::OkStatus());
+  EXPECT_FALSE(access_->GetVm(By("owner"), Vm("web-1"))->attached);
+  EXPECT_TRUE(access_->GetVm(By("owner"), Vm("web-2"))->attached);
+}
+
 TEST_P(ServiceTest, AnAgentThatIsAheadOfWhatWasWantedIsNotBelieved) {
   const Request request = Initiate("ana", 22, absl::Hours(1));
   ASSERT_EQ(fleet_->Take(Vm("web-1"), {.revision = 1'000'000}), absl::OkStatus());
