@@ -239,8 +239,9 @@ TEST_F(SqliteStoreTest, ADamagedFileIsDataLossAndKept) {
 }
 
 TEST_F(SqliteStoreTest, ARowThatCannotBeReadIsDataLossNotAGrant) {
-  for (const char* damage : {"sources = 'everywhere'", "earlier_sources = '1'", "ports = 'all'", "on_expiry = 3",
-                             "on_expiry = -1", "state = 4, sessions_pending = 1"}) {
+  for (const char* damage :
+       {"sources = 'everywhere'", "earlier_sources = '1'", "ports = 'all'", "on_expiry = 3",
+        "on_expiry = -1", "state = 4, sessions_pending = 1"}) {
     ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1))}).ok());
     RunSql(absl::StrCat("UPDATE grants SET ", damage));
     Reopen();

@@ -3,9 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "common/text.h"
-
 #include <string>
+
+#include "common/text.h"
 
 namespace postern::controller {
 namespace {
