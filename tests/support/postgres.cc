@@ -119,7 +119,11 @@ absl::Status PostgresServer::Run() {
 
 void PostgresServer::Kill() {
   if (pid_ <= 0) return;
-  kill(-pid_, SIGKILL);
+  // Its children have sessions of their own, and go on for a moment without it.
+  const std::string children = ContentOf(absl::StrCat("/proc/", pid_, "/task/", pid_, "/children"));
+  kill(pid_, SIGKILL);
+  std::istringstream pids(children);
+  for (pid_t child = 0; pids >> child;) kill(child, SIGKILL);
   waitpid(pid_, nullptr, 0);
   pid_ = -1;
 }
