@@ -201,7 +201,8 @@ class AccessService {
   static absl::Status Begin(Change& change, Request& request, bool is_new);
   static absl::Status CloseWhatPolicyLost(Change& change, const Policy& policy);
   absl::StatusOr<PolicyView> ViewOf(SqlTransaction& transaction, Policy policy) const;
-  absl::StatusOr<VmView> ViewOf(SqlTransaction& transaction, const VmRow& vm) const;
+  absl::StatusOr<std::vector<VmView>> ViewsOf(SqlTransaction& transaction,
+                                              const std::vector<VmRow>& vms) const;
   absl::Status EndPort(const PortRow& due);
   absl::Status EndLapsed(const std::string& id);
   absl::StatusOr<Request> ChangeRequest(const Caller& caller, absl::string_view operation,

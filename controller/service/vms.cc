@@ -19,17 +19,13 @@ absl::Status NoVm(const VmId& id) {
                     absl::StrCat(id.ToString(), " has not joined this controller"));
 }
 
-}  // namespace
-
-absl::StatusOr<VmView> AccessService::ViewOf(SqlTransaction& transaction, const VmRow& vm) const {
-  const std::string key = vm.id.Key();
+VmView VmViewOf(const VmRow& vm, const VmHistory& history) {
   VmView view{.id = vm.id,
               .location = vm.location,
               .attached = !vm.stream.empty(),
               .last_seen = vm.last_seen,
               .agent_version = vm.agent_version,
               .clock_skew = vm.clock_skew};
-  POSTERN_ASSIGN_OR_RETURN(const bool in_policy, IsInPolicy(transaction, key));
   if (!vm.last_seen) {
     view.group = VmGroup::kUnsupported;
     view.reason = "its agent has never attached";
@@ -37,14 +33,28 @@ absl::StatusOr<VmView> AccessService::ViewOf(SqlTransaction& transaction, const 
     view.group = VmGroup::kUnsupported;
     view.reason = "its agent only observes; `posternctl arm` on the VM closes its ports";
   } else {
-    view.group = in_policy ? VmGroup::kConfigured : VmGroup::kNotConfigured;
+    view.group = history.in_policy ? VmGroup::kConfigured : VmGroup::kNotConfigured;
   }
-  POSTERN_ASSIGN_OR_RETURN(const VmHistory history,
-                           HistoryOfVm(transaction, key, clock_.Read().wall - kShownHistory));
   view.requests_of_seven_days = static_cast<int>(history.requests);
   view.last_access = history.last_access;
   view.last_user = history.last_user;
   return view;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<VmView>> AccessService::ViewsOf(SqlTransaction& transaction,
+                                                           const std::vector<VmRow>& vms) const {
+  std::vector<std::string> keys;
+  for (const VmRow& vm : vms) keys.push_back(vm.id.Key());
+  POSTERN_ASSIGN_OR_RETURN(const auto histories,
+                           HistoriesOfVms(transaction, keys, clock_.Read().wall - kShownHistory));
+  std::vector<VmView> views;
+  for (size_t i = 0; i < vms.size(); ++i) {
+    const auto history = histories.find(keys[i]);
+    views.push_back(VmViewOf(vms[i], history == histories.end() ? VmHistory{} : history->second));
+  }
+  return views;
 }
 
 absl::StatusOr<Page<VmView>> AccessService::ListVms(const Caller& caller, const Where& where,
@@ -53,14 +63,12 @@ absl::StatusOr<Page<VmView>> AccessService::ListVms(const Caller& caller, const 
   const absl::Status read = database_.Read([&](SqlTransaction& transaction) -> absl::Status {
     POSTERN_ASSIGN_OR_RETURN(const std::vector<RoleAssignment> roles,
                              RolesOf(transaction, caller.principal));
-    POSTERN_ASSIGN_OR_RETURN(const std::vector<VmRow> vms,
-                             ListVmRows(transaction, where, page, kVmPage));
+    POSTERN_ASSIGN_OR_RETURN(std::vector<VmRow> vms, ListVmRows(transaction, where, page, kVmPage));
     if (vms.size() == kVmPage) result.next = vms.back().id.Key();
-    for (const VmRow& vm : vms) {
-      if (!Allowed(roles, Action::kReadVm, Scope::Of(vm.id))) continue;
-      POSTERN_ASSIGN_OR_RETURN(VmView view, ViewOf(transaction, vm));
-      result.items.push_back(std::move(view));
-    }
+    std::erase_if(vms, [&roles](const VmRow& vm) {
+      return !Allowed(roles, Action::kReadVm, Scope::Of(vm.id));
+    });
+    POSTERN_ASSIGN_OR_RETURN(result.items, ViewsOf(transaction, vms));
     return absl::OkStatus();
   });
   POSTERN_RETURN_IF_ERROR(read);
@@ -73,7 +81,8 @@ absl::StatusOr<VmView> AccessService::GetVm(const Caller& caller, const VmId& id
     POSTERN_RETURN_IF_ERROR(Require(transaction, caller, Action::kReadVm, Scope::Of(id)));
     POSTERN_ASSIGN_OR_RETURN(const std::optional<VmRow> vm, FindVmRow(transaction, id.Key()));
     if (!vm) return NoVm(id);
-    POSTERN_ASSIGN_OR_RETURN(view, ViewOf(transaction, *vm));
+    POSTERN_ASSIGN_OR_RETURN(std::vector<VmView> views, ViewsOf(transaction, {*vm}));
+    view = std::move(views[0]);
     return absl::OkStatus();
   };
   POSTERN_RETURN_IF_ERROR(Look(caller, ActionName(Action::kReadVm), id.ToString(), body));

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -89,12 +90,15 @@ absl::StatusOr<std::optional<absl::Time>> NextDue(SqlTransaction& transaction);
 
 // What the portal shows of a VM.
 struct VmHistory {
+  bool in_policy = false;
+  // Those that its agent has had since a point in time.
   int64_t requests = 0;
   std::optional<absl::Time> last_access = {};
   std::string last_user = {};
 };
-absl::StatusOr<VmHistory> HistoryOfVm(SqlTransaction& transaction, const std::string& vm_key,
-                                      absl::Time since);
+// By their keys, of those that are known.
+absl::StatusOr<std::map<std::string, VmHistory>> HistoriesOfVms(
+    SqlTransaction& transaction, const std::vector<std::string>& vm_keys, absl::Time since);
 
 }  // namespace postern::controller
 

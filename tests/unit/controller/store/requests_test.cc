@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,7 @@
 #include "common/status.h"
 #include "common/uuid.h"
 #include "controller/store/schema.h"
+#include "controller/store/vms.h"
 #include "tests/support/controller_stores.h"
 
 namespace postern::controller {
@@ -134,6 +137,39 @@ TEST_P(RequestsTest, ThePortsOfAPolicyThatAreNotOver) {
   EXPECT_THAT(ids, ElementsAre("b"));
 }
 
+TEST_P(RequestsTest, TheHistoriesOfMoreVmsThanOneStatementTakes) {
+  std::vector<std::string> keys;
+  const absl::Status written =
+      store_->database().Write([&](SqlTransaction& transaction) -> absl::Status {
+        for (int i = 0; i < 250; ++i) {
+          const VmRow vm = {.id = {.subscription = kOne,
+                                   .resource_group = "Web",
+                                   .name = absl::StrCat("web-", i)}};
+          keys.push_back(vm.id.Key());
+          if (i % 2 == 1) POSTERN_RETURN_IF_ERROR(PutVmRow(transaction, vm));
+        }
+        return transaction
+            .Execute("UPDATE request_ports SET applied_us = $1 WHERE request_id IN ('a', 'b')",
+                     {SqlValue(absl::ToUnixMicros(kStart))})
+            .status();
+      });
+  ASSERT_EQ(written, absl::OkStatus());
+  std::map<std::string, VmHistory> histories;
+  const absl::Status read =
+      store_->database().Read([&](SqlTransaction& transaction) -> absl::Status {
+        POSTERN_ASSIGN_OR_RETURN(histories, HistoriesOfVms(transaction, keys, kStart));
+        return absl::OkStatus();
+      });
+  ASSERT_EQ(read, absl::OkStatus());
+  EXPECT_EQ(histories.size(), 125);
+  const VmHistory& one = histories[keys[1]];
+  EXPECT_EQ(one.requests, 2);
+  EXPECT_EQ(one.last_access, kStart);
+  EXPECT_THAT(one.last_user, HasSubstr("user:"));
+  EXPECT_EQ(histories[keys[249]].requests, 0);
+  EXPECT_EQ(histories[keys[249]].last_access, std::nullopt);
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, RequestsTest,
                          testing::Values(StoreKind::kSqlite, StoreKind::kPostgres),
                          [](const auto& test) { return StoreName(test.param); });
@@ -219,6 +255,14 @@ TEST_P(RequestPlansTest, WhatIsLiveIsFoundFromThePorts) {
   });
   EXPECT_THAT(plan, HasSubstr("request_ports_by_end (status=?)")) << plan;
   EXPECT_THAT(plan, Not(HasSubstr("requests_by_policy"))) << plan;
+}
+
+TEST_P(RequestPlansTest, TheHistoryOfAVmIsReadAsFarAsItIsShown) {
+  const std::string plan = PlanOf([](SqlTransaction& transaction) {
+    return HistoriesOfVms(transaction, {"a", "b"}, kStart).status();
+  });
+  EXPECT_THAT(plan, Not(HasSubstr("SCAN"))) << plan;
+  EXPECT_THAT(plan, HasSubstr("request_ports_by_use (vm_key=? AND applied_us>?)")) << plan;
 }
 
 INSTANTIATE_TEST_SUITE_P(Sqlite, RequestPlansTest, testing::Values(StoreKind::kSqlite),
