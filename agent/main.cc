@@ -1,11 +1,14 @@
 // posternd: guards the management ports of this host.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <exception>
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "agent/app/agent.h"
+#include "agent/app/gate_options.h"
 #include "agent/app/journal.h"
 #include "agent/app/remove_gate.h"
 #include "agent/config/config.h"
@@ -18,6 +21,8 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kBadUsage = 2;
+
+constexpr size_t kMostSessionsShown = 10;
 
 constexpr char kFooter[] =
     "\nThe gate stays closed when posternd stops; grants run to their ends in the kernel.\n"
@@ -36,11 +41,27 @@ int TakeGateDown(const std::string& socket) {
   return 0;
 }
 
-int TellCheck(const std::string& config_path, const absl::Status& checked) {
-  if (!checked.ok()) {
-    std::cerr << Printable(checked.message()) << '\n';
+// Of those who could then not come back: a reload would be too late to learn it.
+void TellExposed(const Config& config) {
+  const absl::StatusOr<std::vector<Flow>> exposed = SessionsToExpose(config);
+  // No gate was in force, or it is not for this user to know.
+  if (!exposed.ok()) return;
+  const size_t shown = std::min(exposed->size(), kMostSessionsShown);
+  for (size_t i = 0; i < shown; ++i) {
+    std::cout << "with it, the session from " << (*exposed)[i].ToString()
+              << " stays, but could not be opened again unless a grant covers it\n";
+  }
+  if (exposed->size() > shown) {
+    std::cout << "and " << exposed->size() - shown << " more sessions like these\n";
+  }
+}
+
+int TellCheck(const std::string& config_path, const absl::StatusOr<Config>& config) {
+  if (!config.ok()) {
+    std::cerr << Printable(config.status().message()) << '\n';
     return kFailed;
   }
+  TellExposed(*config);
   std::cout << config_path << ": ok\n";
   return 0;
 }
@@ -77,7 +98,7 @@ int Main(int argc, char** argv) {
   }
   absl::StatusOr<Config> config = LoadConfig(config_path);
   if (remove_gate) return TakeGateDown(config.ok() ? config->socket : Config().socket);
-  if (check) return TellCheck(config_path, config.status());
+  if (check) return TellCheck(config_path, config);
   const absl::Status status =
       config.ok() ? RunAgent(*std::move(config), config_path) : config.status();
   if (!status.ok()) Log(LineOf(kAgentFailed, std::string(status.message())));

@@ -17,6 +17,7 @@
 #include "absl/strings/str_join.h"
 #include "agent/app/agent_clock.h"
 #include "agent/app/clock_watch.h"
+#include "agent/app/gate_options.h"
 #include "agent/app/journal.h"
 #include "agent/app/ledger_file.h"
 #include "agent/app/status_line.h"
@@ -41,30 +42,6 @@ namespace postern {
 namespace {
 
 constexpr size_t kMostSessionsShown = 10;
-
-GatekeeperOptions OptionsOf(const Config& config) {
-  GatekeeperOptions options;
-  options.gate.enforce = config.mode == Mode::kEnforce;
-  options.gate.ports = config.limits.guarded_ports;
-  options.gate.trusted_interfaces = config.trusted_interfaces;
-  options.gate.always_allow = config.always_allow;
-  if (config.listen) {
-    options.gate.own_port = OwnPort{.port = config.listen->port, .from = config.listen->from};
-  }
-  options.limits = config.limits;
-  return options;
-}
-
-// The gate for the time before the daemon has started, or where it cannot. What
-// was closed stays closed: a host may enforce against its agent.yaml (posternctl
-// arm), and which it is to be only the daemon can tell.
-GateOptions GateBeforeStart(const Config& config) {
-  GateOptions gate = OptionsOf(config).gate;
-  const absl::StatusOr<Config> last = ReadLastGate(config.state_dir);
-  const bool never_kept = absl::IsNotFound(last.status());
-  if (!never_kept && (!last.ok() || last->mode == Mode::kEnforce)) gate.enforce = true;
-  return gate;
-}
 
 // For a boot at which agent.yaml cannot be read.
 GateOptions GateWithoutConfig() {

@@ -72,6 +72,25 @@ TEST_F(ReloadTest, SaysWhichSessionsItWouldShutOutBeforeItDoes) {
   EXPECT_TRUE(other->Carries());
 }
 
+TEST_F(ReloadTest, ACheckSaysWhichSessionsItWouldShutOut) {
+  const auto old = host_->OpenSession(kStranger, 22);
+  const auto other = host_->OpenSession(kStranger, 8022);
+  ASSERT_OK(old.status());
+  ASSERT_OK(other.status());
+  Start();
+  host_->Configure("guard: {ports: [22, 8022]}\n");
+  const auto check = Process::Start(
+      host_->network(), {POSTERND_PATH, "--config", host_->config_path(), "--check-config"},
+      host_->files().Path("check.log"));
+  ASSERT_OK(check.status());
+  const absl::StatusOr<int> status = (*check)->Wait(kPatience);
+  ASSERT_OK(status.status());
+  EXPECT_EQ(*status, 0);
+  EXPECT_THAT((*check)->Log(), HasSubstr("port 8022 stays, but could not be opened again"));
+  EXPECT_THAT((*check)->Log(), Not(HasSubstr("port 22 stays")));
+  EXPECT_TRUE(host_->Admits(kStranger, 8022));
+}
+
 TEST_F(ReloadTest, SaysWhatNeedsARestart) {
   Start();
   Reload("state_dir: ../elsewhere\nsocket: ../other.sock\nlimits: {max_duration: 1h}\n",
