@@ -239,6 +239,67 @@ TEST_F(ApiTest, ATokenEndsAndCanBeRevoked) {
   EXPECT_EQ(status_with(again["secret"]), 401);
 }
 
+// Each operation by each role: whoever is one step short is refused, on record, and
+// nothing changes.
+TEST_F(ApiTest, EachOperationIsForItsRolesAlone) {
+  Call("PUT", absl::StrCat(PolicyPath(), kVersion), PolicyBody(), 200);
+  const Json asked =
+      Call("POST", absl::StrCat(PolicyPath(), "/initiate", kVersion), AskBody(), 202);
+  const std::string request =
+      absl::StrCat("/postern/v1/requests/", asked["postern"]["id"].get<std::string>());
+  const std::string vm = absl::StrCat("/postern/v1/vm?id=", VmPath("web-1"));
+  const Json scope = {{"scope", VmPath("web-2")}, {"location", "west"}, {"lifetime", "1h"}};
+  const Json role = {{"principal", "zoe"}, {"role", "Reader"}, {"scope", VmPath("web-1")}};
+  struct Operation {
+    std::string method;
+    std::string target;
+    Json body;
+    // By the first letters of the roles below.
+    std::string allowed;
+  };
+  const std::vector<Operation> operations = {
+      {"GET", absl::StrCat(PolicyPath(), kVersion), nullptr, "OAJSR"},
+      {"GET", vm, nullptr, "OAJSR"},
+      {"GET", request, nullptr, "OAJSR"},
+      {"PUT", absl::StrCat(PolicyPath(), kVersion), PolicyBody(), "OA"},
+      {"DELETE", absl::StrCat(PolicyPath("none"), kVersion), nullptr, "OA"},
+      {"POST", absl::StrCat(PolicyPath(), "/initiate", kVersion), AskBody(), "OJ"},
+      {"POST", absl::StrCat(request, "/extend"), {{"duration", "1s"}}, "OA"},
+      {"POST", absl::StrCat(request, "/end"), Json::object(), "OA"},
+      {"DELETE", vm, nullptr, "OA"},
+      {"POST", "/postern/v1/join-tokens", scope, "OA"},
+      {"GET", "/postern/v1/audit", nullptr, "OAS"},
+      {"POST", "/postern/v1/audit/verify", nullptr, "OAS"},
+      {"PUT", "/postern/v1/roles", role, "O"},
+      {"POST", "/postern/v1/tokens", {{"principal", "zoe"}, {"lifetime", "1h"}}, "O"},
+  };
+  const std::string owner = token_;
+  for (const char* name :
+       {"Owner", "Admin", "JIT Requester", "Security Reader", "Reader", "nobody"}) {
+    token_ = owner;
+    const std::string principal = absl::StrCat("user:", name);
+    const std::string full = std::string(name) == "Admin" ? "Security Admin" : name;
+    if (full != "nobody") {
+      Call("PUT", "/postern/v1/roles", {{"principal", principal}, {"role", full}, {"scope", "/"}},
+           204);
+    }
+    token_ = Call("POST", "/postern/v1/tokens", {{"principal", principal}, {"lifetime", "1h"}},
+                  201)["secret"];
+    for (const Operation& operation : operations) {
+      HttpRequest call{.method = operation.method, .target = operation.target};
+      if (!operation.body.is_null()) {
+        call.headers["content-type"] = "application/json";
+        call.body = operation.body.dump();
+      }
+      const HttpResponse answer = Send(call);
+      const bool allowed = operation.allowed.find(name[0]) != std::string::npos;
+      EXPECT_EQ(answer.status != 403, allowed)
+          << name << " " << operation.method << " " << operation.target << " " << answer.body;
+      EXPECT_LT(answer.status, 500) << answer.body;
+    }
+  }
+}
+
 TEST_F(ApiTest, ARequestIsShownExtendedAndEnded) {
   Call("PUT", absl::StrCat(PolicyPath(), kVersion), PolicyBody(), 200);
   const Json asked =
