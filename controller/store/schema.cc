@@ -94,6 +94,10 @@ const std::vector<std::vector<const char*>>& Migrations() {
           R"(CREATE INDEX requests_by_group ON requests (group_key, start_us, request_id))",
           R"(CREATE INDEX requests_by_subscription
              ON requests (subscription, start_us, request_id))",
+          // What a VM's history counts is in its index.
+          R"(DROP INDEX request_ports_by_use)",
+          R"(CREATE INDEX request_ports_by_use
+             ON request_ports (vm_key, applied_us, request_id))",
       },
   };
   return migrations;

@@ -262,7 +262,8 @@ TEST_P(RequestPlansTest, TheHistoryOfAVmIsReadAsFarAsItIsShown) {
     return HistoriesOfVms(transaction, {"a", "b"}, kStart).status();
   });
   EXPECT_THAT(plan, Not(HasSubstr("SCAN"))) << plan;
-  EXPECT_THAT(plan, HasSubstr("request_ports_by_use (vm_key=? AND applied_us>?)")) << plan;
+  EXPECT_THAT(plan, HasSubstr("COVERING INDEX request_ports_by_use (vm_key=? AND applied_us>?)"))
+      << plan;
 }
 
 INSTANTIATE_TEST_SUITE_P(Sqlite, RequestPlansTest, testing::Values(StoreKind::kSqlite),
