@@ -139,12 +139,20 @@ TEST_F(AttachTest, AClockThatIsAheadShortensAndOneThatIsBehindLengthensNothing) 
 // Two thirds of a certificate that is short-lived are over as soon as it is made:
 // it begins a while ago, for clocks that are behind.
 TEST_F(AttachTest, TheCertificateIsRenewedByItself) {
+  const auto issued = [&] {
+    const AuditQuery query = {.operation = "Postern/virtualMachines/certificate"};
+    return access_->ReadAudit(owner_, query, 1000)->size();
+  };
   server_.reset();
   IssueFor(absl::Minutes(1));
   StartServer();
-  const std::unique_ptr<TestAgent> agent = AttachedAgent();
-  const AuditQuery query = {.operation = "Postern/virtualMachines/certificate"};
-  EXPECT_TRUE(Eventually([&] { return access_->ReadAudit(owner_, query, 9)->size() >= 2; }));
+  const std::unique_ptr<TestAgent> agent = Agent(Token("web-1"));
+  ASSERT_TRUE(Eventually([&] { return issued() >= 1; })) << agent->state().problem;
+  server_.reset();
+  const size_t before = issued();
+  IssueFor(absl::Hours(720));
+  StartServer();
+  EXPECT_TRUE(Eventually([&] { return issued() > before; })) << agent->state().problem;
   EXPECT_TRUE(Eventually([&] { return agent->state().attached; })) << agent->state().problem;
 }
 
