@@ -121,10 +121,11 @@ absl::StatusOr<std::string> Ask(const ControllerClient& controller, const Access
   return id;
 }
 
-bool HasStatus(const Json& request, absl::string_view status) {
+bool HasStatus(const Json& request, const PortFilter& meant, absl::string_view status) {
   const Json& ports = ListOf(request, "ports");
-  return std::any_of(ports.begin(), ports.end(),
-                     [&](const Json& port) { return TextOf(port, "status") == status; });
+  return std::any_of(ports.begin(), ports.end(), [&](const Json& port) {
+    return meant(port) && TextOf(port, "status") == status;
+  });
 }
 
 std::string PathOf(const std::string& request) {
@@ -144,9 +145,11 @@ bool Covers(const Json& port, const std::vector<Prefix>& sources) {
   });
 }
 
-bool IsTcp(const Json& port, uint16_t number) {
+// Whether it is the TCP port of this VM.
+bool IsTcpOf(const Json& port, const std::string& vm, uint16_t number) {
   const std::string text = TextOf(port, "port");
-  return text == absl::StrCat(number, "/tcp") || text == absl::StrCat(number, "/any");
+  return absl::EqualsIgnoreCase(TextOf(port, "vm"), vm) &&
+         (text == absl::StrCat(number, "/tcp") || text == absl::StrCat(number, "/any"));
 }
 
 // The id of the caller's own request that gives `access` already, or will; "" where
@@ -170,8 +173,7 @@ absl::StatusOr<std::string> FindOwn(const ControllerClient& controller, const Ac
       const bool lives =
           status == "Pending" || ((status == "Initiating" || status == "Initiated") && end.ok() &&
                                   *end > now + kWorthUsing);
-      if (lives && absl::EqualsIgnoreCase(TextOf(port, "vm"), vm) && IsTcp(port, access.ports[0]) &&
-          Covers(port, sources)) {
+      if (lives && IsTcpOf(port, vm, access.ports[0]) && Covers(port, sources)) {
         return TextOf(request, "id");
       }
     }
@@ -186,15 +188,18 @@ absl::StatusOr<std::string> AskForAccess(const ControllerClient& controller, con
   return Ask(controller, access, vm);
 }
 
+bool EveryPort(const Json& /*port*/) { return true; }
+
 absl::StatusOr<Json> AwaitAnswer(const ControllerClient& controller, const std::string& request,
-                                 absl::Duration patience, Session& session) {
+                                 const PortFilter& meant, absl::Duration patience,
+                                 Session& session) {
   const absl::Time deadline = absl::Now() + patience;
   absl::Duration pause = kFirstPause;
   bool said = false;
   while (true) {
     POSTERN_ASSIGN_OR_RETURN(const Json state, controller.Get(PathOf(request)));
-    const bool pending = HasStatus(state, "Pending");
-    if (!pending && !HasStatus(state, "Initiating")) return state;
+    const bool pending = HasStatus(state, meant, "Pending");
+    if (!pending && !HasStatus(state, meant, "Initiating")) return state;
     if (pending && !std::exchange(said, true)) {
       session.Say(absl::StrCat("request ", request, " waits for approval by the role ",
                                TextOf(state, "approver_role")));
@@ -209,9 +214,9 @@ absl::StatusOr<Json> AwaitAnswer(const ControllerClient& controller, const std::
   }
 }
 
-absl::Status CheckOpen(const Json& request) {
+absl::Status CheckOpen(const Json& request, const PortFilter& meant) {
   for (const Json& port : ListOf(request, "ports")) {
-    if (TextOf(port, "status") == "Initiated") continue;
+    if (!meant(port) || TextOf(port, "status") == "Initiated") continue;
     const std::string detail = TextOf(port, "detail");
     return absl::FailedPreconditionError(absl::StrCat(
         "port ", TextOf(port, "port"), " of ", LastPart(TextOf(port, "vm")),
@@ -228,9 +233,11 @@ absl::Status EnsureAccess(const ControllerClient& controller, const Access& acce
   if (request.empty()) {
     POSTERN_ASSIGN_OR_RETURN(request, Ask(controller, access, vm));
   }
+  // Its other ports may have ended, or belong to a VM that is away.
+  const auto meant = [&](const Json& port) { return IsTcpOf(port, vm, access.ports[0]); };
   POSTERN_ASSIGN_OR_RETURN(const Json state,
-                           AwaitAnswer(controller, request, access.patience, session));
-  return CheckOpen(state);
+                           AwaitAnswer(controller, request, meant, access.patience, session));
+  return CheckOpen(state, meant);
 }
 
 }  // namespace postern

@@ -117,6 +117,19 @@ HttpsRequest ControllerClient::To(const std::string& path) const {
   return request;
 }
 
+// What does not begin with a slash would go on with the host's name, and lead the
+// token to another host.
+absl::StatusOr<HttpsAnswer> ControllerClient::Send(const HttpsRequest& request,
+                                                   const std::string& path) const {
+  if (path.empty() || path[0] != '/') {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", Printable(path), "\" is no id: one begins with /subscriptions/"));
+  }
+  absl::StatusOr<HttpsAnswer> answer = Exchange(request);
+  POSTERN_RETURN_IF_ERROR(Annotate(answer.status(), Printable(url_)));
+  return answer;
+}
+
 absl::StatusOr<Json> ControllerClient::Ask(const std::string& method, const std::string& path,
                                            const Json* body, const std::string& id) const {
   HttpsRequest request = To(path);
@@ -126,8 +139,8 @@ absl::StatusOr<Json> ControllerClient::Ask(const std::string& method, const std:
     request.headers.emplace_back("Content-Type", "application/json");
     request.body = body->dump(-1, ' ', false, Json::error_handler_t::replace);
   }
-  const absl::StatusOr<HttpsAnswer> answer = Exchange(request);
-  POSTERN_RETURN_IF_ERROR(Annotate(answer.status(), Printable(url_)));
+  const absl::StatusOr<HttpsAnswer> answer = Send(request, path);
+  POSTERN_RETURN_IF_ERROR(answer.status());
   if (answer->status < 200 || answer->status > 299) return FailureOf(*answer);
   if (answer->body.empty()) return Json(nullptr);
   Json parsed = Json::parse(answer->body, nullptr, /*allow_exceptions=*/false);
@@ -174,8 +187,8 @@ absl::Status ControllerClient::Stream(
   HttpsRequest request = To(path);
   request.time = kLongestStream;
   request.take = take;
-  const absl::StatusOr<HttpsAnswer> answer = Exchange(request);
-  POSTERN_RETURN_IF_ERROR(Annotate(answer.status(), Printable(url_)));
+  const absl::StatusOr<HttpsAnswer> answer = Send(request, path);
+  POSTERN_RETURN_IF_ERROR(answer.status());
   return answer->status == 200 ? absl::OkStatus() : FailureOf(*answer);
 }
 

@@ -43,6 +43,7 @@ class ControllerClient {
  private:
   ControllerClient() = default;
   HttpsRequest To(const std::string& path) const;
+  absl::StatusOr<HttpsAnswer> Send(const HttpsRequest& request, const std::string& path) const;
   absl::StatusOr<Json> Ask(const std::string& method, const std::string& path, const Json* body,
                            const std::string& id) const;
 

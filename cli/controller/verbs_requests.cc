@@ -38,9 +38,9 @@ int Do(const RequestCreateCommand& command, Session& session) {
   if (!id.ok()) return session.Fail(id.status());
   if (!command.wait) return ShowAnswer(controller->Get(PathOf(*id)), DescribeRequest, session);
   const absl::StatusOr<Json> request =
-      AwaitAnswer(*controller, *id, command.access.patience, session);
+      AwaitAnswer(*controller, *id, EveryPort, command.access.patience, session);
   const int shown = ShowAnswer(request, DescribeRequest, session);
-  return shown == kExitDone && !CheckOpen(*request).ok() ? kExitFailed : shown;
+  return shown == kExitDone && !CheckOpen(*request, EveryPort).ok() ? kExitFailed : shown;
 }
 
 int Do(const RequestListCommand& command, Session& session) {

@@ -61,6 +61,10 @@ std::string FleetToolTest::PolicyText(const std::string& additions) {
                       "        - number: 22\n"
                       "          protocol: TCP\n"
                       "          allowedSourceAddressPrefix: \"*\"\n"
+                      "          maxRequestAccessDuration: PT30M\n"
+                      "        - number: 3389\n"
+                      "          protocol: TCP\n"
+                      "          allowedSourceAddressPrefix: \"*\"\n"
                       "          maxRequestAccessDuration: PT30M\n",
                       additions);
 }

@@ -50,6 +50,9 @@ TEST_F(FleetToolTest, AFileThatIsNoPolicyIsNamed) {
   };
   EXPECT_THAT(apply("a: [").err, HasSubstr("bad.yaml:"));
   EXPECT_THAT(apply("a: 1").err, HasSubstr("is no policy"));
+  // It would lead the token to another host.
+  EXPECT_THAT(apply("{id: .example.org/x, properties: {a: 1}}").err,
+              HasSubstr("begins with /subscriptions/"));
   EXPECT_THAT(apply("{? [a] : b}").err, HasSubstr("a key that is no text"));
   EXPECT_EQ(apply(std::string(200, '[')).exit_code, kExitUsage);
 }
@@ -131,6 +134,23 @@ TEST_F(FleetToolTest, SshAsksOnceAndBecomesSsh) {
   EXPECT_EQ(Tool({"ssh", "db-1"}).exit_code, kExitNotFound);
   EXPECT_EQ(Tool({"ssh", "--", "-oProxyCommand=id"}).exit_code, kExitUsage);
   EXPECT_THAT(ran, IsEmpty());
+}
+
+TEST_F(FleetToolTest, SshMindsOnlyItsOwnPortOfARequest) {
+  PutPolicy();
+  const std::vector<std::string> both = {"request", "create", "--vm", "web-1", "--port",
+                                         "22",      "--port", "3389", "--wait"};
+  ASSERT_EQ(Tool(both).exit_code, kExitDone);
+  // Takes 3389 from the request before, which keeps 22.
+  ASSERT_EQ(Tool({"request", "create", "--vm", "web-1", "--port", "3389", "--wait"}).exit_code,
+            kExitDone);
+  bool ran = false;
+  environment_.become = [&](const std::vector<std::string>&) {
+    ran = true;
+    return absl::UnavailableError("this is a test");
+  };
+  Tool({"ssh", "web-1"});
+  EXPECT_TRUE(ran);
 }
 
 TEST_F(FleetToolTest, TheAuditIsShownAndVerified) {
