@@ -1,5 +1,5 @@
-// What the controller answers over HTTPS: Azure's eight operations, and Postern's
-// own under /postern/v1/.
+// What the controller answers over HTTPS: Azure's eight operations and its list of
+// subscriptions, and Postern's own under /postern/v1/.
 
 #ifndef POSTERN_CONTROLLER_REST_API_H_
 #define POSTERN_CONTROLLER_REST_API_H_

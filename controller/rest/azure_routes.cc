@@ -17,14 +17,17 @@ namespace {
 
 constexpr absl::string_view kVersion = "2020-01-01";
 
+absl::Status CheckHasVersion(const Call& call) {
+  if (!call.target.Query("api-version").empty()) return absl::OkStatus();
+  return CodedError(absl::StatusCode::kInvalidArgument, "MissingApiVersionParameter",
+                    "The api-version query parameter (?api-version=) is required for all "
+                    "requests.");
+}
+
 absl::Status CheckVersion(const Call& call) {
+  POSTERN_RETURN_IF_ERROR(CheckHasVersion(call));
   const std::string version = call.target.Query("api-version");
   if (version == kVersion) return absl::OkStatus();
-  if (version.empty()) {
-    return CodedError(absl::StatusCode::kInvalidArgument, "MissingApiVersionParameter",
-                      "The api-version query parameter (?api-version=) is required for all "
-                      "requests.");
-  }
   return CodedError(absl::StatusCode::kInvalidArgument, "InvalidApiVersionParameter",
                     absl::StrCat("The api-version '", Printable(version.substr(0, 64)),
                                  "' is invalid. The supported version is '", kVersion, "'."));
@@ -108,6 +111,23 @@ absl::StatusOr<HttpResponse> Initiate(AccessService& access, const ApiOptions&, 
   return JsonResponse(202, RequestJson(request));
 }
 
+// Each version of az asks by another version of Microsoft.Resources; what is told here is
+// in all of them.
+absl::StatusOr<HttpResponse> ListSubscriptions(AccessService& access, const ApiOptions&,
+                                               const Call& call) {
+  POSTERN_RETURN_IF_ERROR(CheckHasVersion(call));
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<std::string> subscriptions,
+                           access.ListSubscriptions(call.caller));
+  Json body = {{"value", Json::array()}};
+  for (const std::string& subscription : subscriptions) {
+    body["value"].push_back({{"id", absl::StrCat("/subscriptions/", subscription)},
+                             {"subscriptionId", subscription},
+                             {"displayName", subscription},
+                             {"state", "Enabled"}});
+  }
+  return JsonResponse(200, body);
+}
+
 }  // namespace
 
 const std::vector<Route>& AzureRoutes() {
@@ -141,6 +161,7 @@ const std::vector<Route>& AzureRoutes() {
                return Where{
                    .subscription = values[0], .resource_group = values[1], .location = values[2]};
              }),
+        {"GET", "/subscriptions", ListSubscriptions},
         {"GET", policy, Get},
         {"PUT", policy, Put},
         {"DELETE", policy, Delete},

@@ -21,7 +21,8 @@ struct Route {
       answer;
 };
 
-// Of Azure's Microsoft.Security/jitNetworkAccessPolicies, 2020-01-01.
+// Of Azure's Microsoft.Security/jitNetworkAccessPolicies, 2020-01-01, and the list of
+// subscriptions, which `az login` asks for.
 const std::vector<Route>& AzureRoutes();
 // Under /postern/v1/.
 const std::vector<Route>& PosternRoutes();

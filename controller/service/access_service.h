@@ -143,6 +143,10 @@ class AccessService {
   absl::StatusOr<std::vector<JoinToken>> ListJoinTokens(const Caller& caller);
   absl::Status RevokeJoinToken(const Caller& caller, const std::string& id);
 
+  // Those that the caller has a role in, in order; with a role on everything, those
+  // that VMs and policies are in.
+  absl::StatusOr<std::vector<std::string>> ListSubscriptions(const Caller& caller);
+
   absl::StatusOr<std::vector<RoleAssignment>> ListRoles(const Caller& caller);
   absl::Status AssignRole(const Caller& caller, const RoleAssignment& assignment);
   absl::Status RemoveRole(const Caller& caller, const RoleAssignment& assignment);

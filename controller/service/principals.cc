@@ -1,6 +1,7 @@
 #include <openssl/rand.h>
 
 #include <array>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -131,6 +132,25 @@ absl::Status AccessService::RevokeJoinToken(const Caller& caller, const std::str
     return CodedError(absl::StatusCode::kNotFound, "ResourceNotFound",
                       absl::StrCat("there is no join token ", id));
   });
+}
+
+absl::StatusOr<std::vector<std::string>> AccessService::ListSubscriptions(const Caller& caller) {
+  std::set<std::string> subscriptions;
+  const absl::Status read = database_.Read([&](SqlTransaction& transaction) -> absl::Status {
+    POSTERN_ASSIGN_OR_RETURN(const std::vector<RoleAssignment> roles,
+                             RolesOf(transaction, caller.principal));
+    for (const RoleAssignment& role : roles) {
+      if (!role.scope.subscription.empty()) {
+        subscriptions.insert(role.scope.subscription);
+        continue;
+      }
+      POSTERN_ASSIGN_OR_RETURN(const std::vector<std::string> all, Subscriptions(transaction));
+      subscriptions.insert(all.begin(), all.end());
+    }
+    return absl::OkStatus();
+  });
+  POSTERN_RETURN_IF_ERROR(read);
+  return std::vector<std::string>(subscriptions.begin(), subscriptions.end());
 }
 
 absl::StatusOr<std::vector<RoleAssignment>> AccessService::ListRoles(const Caller& caller) {

@@ -111,6 +111,17 @@ absl::StatusOr<std::map<std::string, int64_t>> WantedRevisions(SqlTransaction& t
   return revisions;
 }
 
+absl::StatusOr<std::vector<std::string>> Subscriptions(SqlTransaction& transaction) {
+  POSTERN_ASSIGN_OR_RETURN(
+      const std::vector<SqlRow> rows,
+      transaction.Query("SELECT subscription FROM vms UNION SELECT subscription FROM policies "
+                        "ORDER BY subscription",
+                        {}));
+  std::vector<std::string> subscriptions;
+  for (const SqlRow& row : rows) subscriptions.push_back(row.Text(0));
+  return subscriptions;
+}
+
 absl::StatusOr<bool> IsInPolicy(SqlTransaction& transaction, const std::string& vm_key) {
   POSTERN_ASSIGN_OR_RETURN(
       const std::vector<SqlRow> rows,

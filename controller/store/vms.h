@@ -50,6 +50,8 @@ absl::StatusOr<std::vector<VmRow>> ListVmRows(SqlTransaction& transaction, const
                                               const std::string& after, size_t limit);
 // The wanted revisions of all VMs that have joined, by their keys.
 absl::StatusOr<std::map<std::string, int64_t>> WantedRevisions(SqlTransaction& transaction);
+// All that VMs and policies are in, each once, in order.
+absl::StatusOr<std::vector<std::string>> Subscriptions(SqlTransaction& transaction);
 // Whether a policy names it.
 absl::StatusOr<bool> IsInPolicy(SqlTransaction& transaction, const std::string& vm_key);
 

@@ -155,6 +155,22 @@ TEST_F(ApiTest, TheEightOperationsAnswerAsAzures) {
   EXPECT_EQ(Call("GET", policy, nullptr, 404)["error"]["code"], "PolicyNotFound");
 }
 
+// What `az login` asks for, by whichever version it knows.
+TEST_F(ApiTest, TheSubscriptionsOfTheCallerAreListed) {
+  for (const char* version : {"2016-06-01", "2019-11-01", "2022-12-01"}) {
+    EXPECT_EQ(Call("GET", absl::StrCat("/subscriptions?api-version=", version), nullptr, 200),
+              (Json{{"value",
+                     {{{"id", kSubscription},
+                       {"subscriptionId", "11111111-2222-3333-4444-555555555555"},
+                       {"displayName", "11111111-2222-3333-4444-555555555555"},
+                       {"state", "Enabled"}}}}}));
+  }
+  token_ = Call("POST", "/postern/v1/tokens", {{"principal", "user:nobody"}, {"lifetime", "1h"}},
+                201)["secret"];
+  EXPECT_EQ(Call("GET", "/subscriptions?api-version=2019-11-01", nullptr, 200)["value"],
+            Json::array());
+}
+
 struct Wrong {
   const char* code;
   int status;
@@ -179,6 +195,7 @@ TEST_F(ApiTest, EachRuleOfTheContractIsHeld) {
   port_zero["properties"]["virtualMachines"][0]["ports"][0]["number"] = 0;
   for (const Wrong& wrong : std::vector<Wrong>{
            {"MissingApiVersionParameter", 400, "GET", PolicyPath(), nullptr},
+           {"MissingApiVersionParameter", 400, "GET", "/subscriptions", nullptr},
            {"InvalidApiVersionParameter", 400, "GET",
             absl::StrCat(PolicyPath(), "?api-version=2019-01-01"), nullptr},
            {"InvalidSubscriptionId", 400, "GET",

@@ -3,12 +3,14 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "common/pki/digest.h"
 #include "tests/unit/controller/service/fixture.h"
 
 namespace postern::controller {
 namespace {
 
+using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Not;
 using testing::SizeIs;
@@ -39,6 +41,19 @@ TEST_P(ServiceTest, ARoleThatIsTakenAwayIsGoneAtOnce) {
   ASSERT_EQ(access_->RemoveRole(By("owner"), role), absl::OkStatus());
   EXPECT_FALSE(access_->GetVm(By("cleo"), Vm("web-1")).ok());
   EXPECT_EQ(access_->RemoveRole(By("owner"), role).code(), absl::StatusCode::kNotFound);
+}
+
+TEST_P(ServiceTest, SubscriptionsAreThoseOfTheCallersRoles) {
+  constexpr char kOther[] = "99999999-2222-3333-4444-555555555555";
+  const std::string here = Vm("web-1").subscription;
+  EXPECT_THAT(*access_->ListSubscriptions(By("owner")), ElementsAre(here));
+  EXPECT_THAT(*access_->ListSubscriptions(By("eve")), IsEmpty());
+  Assign("cleo", BuiltInRole::kReader, Vm("web-1").ToString());
+  EXPECT_THAT(*access_->ListSubscriptions(By("cleo")), ElementsAre(here));
+  Assign("cleo", BuiltInRole::kReader, absl::StrCat("/subscriptions/", kOther));
+  EXPECT_THAT(*access_->ListSubscriptions(By("cleo")), ElementsAre(here, kOther));
+  // Nothing is there yet.
+  EXPECT_THAT(*access_->ListSubscriptions(By("owner")), ElementsAre(here));
 }
 
 TEST_P(ServiceTest, JoinTokensStayWithinTheirBounds) {
