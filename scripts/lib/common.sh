@@ -42,9 +42,12 @@ readonly PACKAGE_PACKAGES=(
 # For the tier e2e: what makes the Debian that the tests boot, and boots it.
 # shellcheck disable=SC2034
 readonly E2E_PACKAGES=(iproute2 mmdebstrap python3 systemd-container util-linux)
-# For the tier azure: what installs and runs Azure's client.
+# For the tier azure: what installs and runs Azure's client for JavaScript.
 # shellcheck disable=SC2034
 readonly AZURE_PACKAGES=(iproute2 nodejs npm python3 util-linux)
+# And its command line, with what makes the keys that it signs in by.
+# shellcheck disable=SC2034
+readonly AZURE_CLI_PACKAGES=(azure-cli iproute2 openssl python3 util-linux)
 # For the tier boot: an emulated machine and its disk.
 # shellcheck disable=SC2034
 readonly BOOT_PACKAGES=(e2fsprogs iproute2 mmdebstrap python3 qemu-system-x86 util-linux)
