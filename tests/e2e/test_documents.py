@@ -10,6 +10,8 @@ from harness.case import Case
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+# What azure-cli/run.py types.
+AZURE = re.compile(r"^## Azure's clients\n.*?(?=^## )", re.M | re.S)
 MANUAL_BLOCK = re.compile(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", re.M | re.S)
 INLINE = re.compile(r"`((?:sudo )?(?:posternctl|posternd|journalctl|systemctl|systemd-tmpfiles|df|id|"
                     r"ls)(?: [^`]*)?)`")
@@ -29,7 +31,7 @@ CAME_FROM = f"SSH_CONNECTION='{lan.OPERATOR} 40000 {lan.BOX} 22'"
 
 
 def read(document):
-    return (TOP / "docs" / document).read_text("utf-8")
+    return AZURE.sub("", (TOP / "docs" / document).read_text("utf-8"))
 
 
 def commands(text):

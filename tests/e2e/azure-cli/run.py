@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -91,12 +92,14 @@ def as_owner(method, path, body=None):
             time.sleep(float(error.headers["Retry-After"]))
 
 
+def delete_policies(*policies):
+    for name in policies:
+        as_owner("DELETE", name)
+
+
 def put_policies(case, *policies):
     """For as long as `case` runs."""
-    def delete():
-        for name in policies:
-            as_owner("DELETE", name)
-    case.addCleanup(delete)
+    case.addCleanup(delete_policies, *policies)
     for name in policies:
         as_owner("PUT", name, policy_of())
 
@@ -108,6 +111,24 @@ def port_of(name):
         [port] = policy["properties"]["requests"][0]["virtualMachines"][0]["ports"]
         return port if port["status"] != "Initiating" else None
     return wait_for(settled, "the agent tells what became of the request", azure.START_SECONDS)
+
+
+def recipe():
+    """What the documents tell people to type, for the names of this test."""
+    text = (HERE.parents[2] / "docs/operations.md").read_text("utf-8")
+    section = re.search(r"^## Azure's clients\n(.*?)^## ", text, re.M | re.S)[1]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", section, re.M | re.S)
+    typed = "".join(block for kind, block in blocks if not kind)
+    for name, value in (("HOST:8443", azure.REST), ("https://login.example.org/adfs",
+                                                    ISSUER.authority),
+                        ("SUB@login.example.org/adfs", ISSUER.principal("recipe")),
+                        ("username ID", "username recipe"), ("TENANT", TENANT),
+                        ("SUBSCRIPTION", azure.SUBSCRIPTION), ("GROUP", azure.GROUP),
+                        ("LOCATION", azure.LOCATION)):
+        if name not in typed:
+            raise AssertionError(f"docs/operations.md does not name {name} any more")
+        typed = re.sub(rf"\b{re.escape(name)}\b", value, typed)
+    return typed
 
 
 class Refused(Exception):
@@ -135,6 +156,16 @@ class Az:
         if done.returncode != 0:
             raise Refused(done.stderr)
         return json.loads(done.stdout or "null")
+
+    def shell(self, script, **environment):
+        """Runs it in the folder; what it prints."""
+        done = subprocess.run(["bash", "-euxc", script], cwd=self._folder,
+                              env={**self._environment, **environment},
+                              stdin=subprocess.DEVNULL, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=ALL_SECONDS, check=False)
+        if done.returncode != 0:
+            raise Refused(done.stderr)
+        return done.stdout
 
     def file(self, name, text):
         """A word that az reads from a file: others see the words of a command."""
@@ -179,6 +210,7 @@ class Token(unittest.TestCase):
         return self.az.rest(method, f"{azure.ENDPOINT}{path}?{VERSION}", *self.words, body=body)
 
     def test_a_policy_is_made_asked_of_and_deleted(self):
+        self.addCleanup(delete_policies, "token")
         made = self.rest("put", f"{POLICIES}/token", policy_of())
         self.assertEqual(made["id"], f"{POLICIES}/token")
         asked = self.rest("post", f"{POLICIES}/token/initiate", ask_for())
@@ -248,16 +280,18 @@ class ServicePrincipal(unittest.TestCase):
     def test_access_is_asked_for_and_ended(self):
         # az has no command for these; its users name the operation by its path.
         path = POLICIES.replace(azure.SUBSCRIPTION, "{subscriptionId}")
-        made = self.az.rest("put", f"{path}/default?{VERSION}", body=policy_of())
+        self.addCleanup(delete_policies, "asked")
+        made = self.az.rest("put", f"{path}/asked?{VERSION}", body=policy_of())
         self.assertEqual(made["properties"]["requests"], [])
-        asked = self.az.rest("post", f"{path}/default/initiate?{VERSION}", body=ask_for())
+        asked = self.az.rest("post", f"{path}/asked/initiate?{VERSION}", body=ask_for())
         self.assertEqual(asked["requestor"], ISSUER.principal("deploy"))
-        self.assertEqual(port_of("default")["status"], "Initiated")
+        self.assertEqual(port_of("asked")["status"], "Initiated")
         with self.assertRaisesRegex(Refused, "InvalidInitiateInput"):
-            self.az.rest("post", f"{path}/default/initiate?{VERSION}", body=ask_for(port=23))
-        [live] = [grant for grant in STAGE.grants() if grant["state"] == "ACTIVE"]
-        self.assertEqual(live["source_prefixes"], [f"{SOURCE}/32"])
-        self.az.rest("delete", f"{path}/default?{VERSION}")
+            self.az.rest("post", f"{path}/asked/initiate?{VERSION}", body=ask_for(port=23))
+        [grant] = [grant for grant in STAGE.grants()
+                   if grant["requestor"] == ISSUER.principal("deploy")]
+        self.assertEqual((grant["state"], grant["source_prefixes"]), ("ACTIVE", [f"{SOURCE}/32"]))
+        self.az.rest("delete", f"{path}/asked?{VERSION}")
         self.assertEqual(names(self.az.policies("list")), [])
         wait_for(lambda: all(grant["state"] != "ACTIVE" for grant in STAGE.grants()),
                  "the agent has closed the port", azure.START_SECONDS)
@@ -280,6 +314,25 @@ class ManagedIdentity(unittest.TestCase):
         self.assertEqual(names(self.az.policies("list")), ["read"])
         with self.assertRaisesRegex(Refused, "AuthorizationFailed"):
             self.az.rest("post", f"{POLICIES}/read/initiate?{VERSION}", body=ask_for())
+
+
+class Documents(unittest.TestCase):
+    """What docs/operations.md tells people to type, as it stands there."""
+
+    def test_the_recipe(self):
+        put_policies(self, "default")
+        az = Az("recipe")
+        owner = pathlib.Path(azure.OWNER_TOKEN)
+        az.file("token", owner.read_text())
+        az.file("secret", ISSUER.secret)
+        az.file("request.json", json.dumps(ask_for()))
+        az.file("ca.pem", pathlib.Path(TRUSTED).read_text())
+        az.shell(recipe(), PATH=f"{STAGE.programs / 'cli'}:{os.environ['PATH']}",
+                 POSTERN_CONTROLLER=azure.ENDPOINT, POSTERN_TOKEN_FILE=str(owner.resolve()),
+                 POSTERN_CA=str(pathlib.Path(azure.AUTHORITY).resolve()))
+        self.assertEqual(port_of("default")["status"], "Initiated")
+        [request] = as_owner("GET", "default")["properties"]["requests"]
+        self.assertEqual(request["requestor"], ISSUER.principal("recipe"))
 
 
 def main(options):

@@ -47,7 +47,7 @@ class Stage:
     """A controller and an agent that is attached to it, in the present folder."""
 
     def __init__(self, programs):
-        self._programs = programs
+        self.programs = programs
         self._started = []
         self._tls = None
 
@@ -105,7 +105,7 @@ names: [127.0.0.1]
 rest: {{address: "{REST}", public_url: "{ENDPOINT}"}}
 agents: {{address: "{FLEET}"}}
 {configuration}""")
-        self._start("controller", self._programs / "controller/postern-controller",
+        self._start("controller", self.programs / "controller/postern-controller",
                     "--config", "controller.yaml")
         self._await("the controller serves", self._serves)
         token = self.rest("POST", "/postern/v1/join-tokens",
@@ -116,12 +116,12 @@ state_dir: agent
 socket: agent.sock
 controller: {{address: "{FLEET}", ca: {AUTHORITY}, join_token_file: join.token}}
 """)
-        self._start("agent", self._programs / "agent/posternd", "--config", "agent.yaml")
+        self._start("agent", self.programs / "agent/posternd", "--config", "agent.yaml")
         self._await("the agent attaches", self._attached)
 
     def grants(self):
         """What the agent has made of the requests."""
-        done = subprocess.run([self._programs / "cli/posternctl", "--socket", "agent.sock",
+        done = subprocess.run([self.programs / "cli/posternctl", "--socket", "agent.sock",
                                "grants", "--all", "-o", "json"], stdout=subprocess.PIPE,
                               timeout=10, check=True)
         return json.loads(done.stdout)["grants"]
