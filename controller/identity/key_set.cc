@@ -74,6 +74,14 @@ bool IsForSignatures(const Json& key) {
          std::find(operations->begin(), operations->end(), "verify") != operations->end();
 }
 
+// As RFC 7515, section 2 has it: without padding. libcjose 0.6 ends the process where a text
+// breaks off within an octet.
+bool IsBase64Url(absl::string_view text) {
+  return text.size() % 4 != 1 && std::all_of(text.begin(), text.end(), [](char c) {
+           return absl::ascii_isalnum(c) || c == '-' || c == '_';
+         });
+}
+
 // Its public part: what a set holds beyond that is not ours to know.
 Json PublicPart(const Json& key) {
   Json part = Json::object();
@@ -86,9 +94,13 @@ Json PublicPart(const Json& key) {
 }
 
 JwkPtr ImportKey(const Json& key) {
-  const std::string part = PublicPart(key).dump(-1, ' ', false, Json::error_handler_t::replace);
+  const Json part = PublicPart(key);
+  for (const char* number : {"n", "e", "x", "y"}) {
+    if (!IsBase64Url(TextOf(part, number))) return nullptr;
+  }
+  const std::string text = part.dump(-1, ' ', false, Json::error_handler_t::replace);
   cjose_err error;
-  JwkPtr imported(cjose_jwk_import(part.data(), part.size(), &error));
+  JwkPtr imported(cjose_jwk_import(text.data(), text.size(), &error));
   if (imported == nullptr || cjose_jwk_get_kty(imported.get(), &error) != CJOSE_JWK_KTY_RSA) {
     return imported;
   }
@@ -99,10 +111,11 @@ JwkPtr ImportKey(const Json& key) {
 absl::Status NotAccepted(absl::string_view why) { return absl::UnauthenticatedError(why); }
 
 absl::StatusOr<Json> HeaderOf(absl::string_view token) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(token, '.');
   std::string text;
   Json header;
-  const absl::string_view part = token.substr(0, token.find('.'));
-  if (absl::WebSafeBase64Unescape(part, &text)) {
+  if (parts.size() == 3 && std::all_of(parts.begin(), parts.end(), IsBase64Url) &&
+      absl::WebSafeBase64Unescape(parts.front(), &text)) {
     header = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   }
   if (!header.is_object()) return NotAccepted("the token is not a signed JSON Web Token");

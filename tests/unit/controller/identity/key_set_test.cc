@@ -87,7 +87,15 @@ TEST(KeySetTest, RefusesWhatTheIssuerDidNotSign) {
            {"type", rsa.Sign("RS256", kPayload, {{"typ", Json::array({1})}})},
            {"not a signed", ""},
            {"not a signed", "."},
-           {"algorithm", "e30"},
+           {"algorithm", "e30.e30.e30"},
+           {"not a signed", "e30"},
+           {"not a signed", good + ".e30"},
+           // libcjose's decoder aborts on these.
+           {"not a signed", good + "="},
+           {"not a signed",
+            good.substr(0, good.find('.') + 6) + "=" + good.substr(good.find('.') + 7)},
+           {"not a signed", good.substr(0, good.rfind('.') + 6) + "="},
+           {"not a signed", good.substr(0, good.rfind('.') + 6)},
            {"not a signed", "!.e30.e30"},
            {"not a signed", absl::StrCat(absl::WebSafeBase64Escape("[]"), ".e30.e30")},
        }) {
@@ -147,6 +155,8 @@ TEST(KeySetTest, RefusesASetWithoutAGoodKey) {
   no_modulus.erase("n");
   Json off_curve = Signer::Ec("a").PublicKey();
   off_curve["y"] = off_curve["x"];
+  Json cut = Signer::Ec("a").PublicKey();
+  cut["x"] = cut["x"].get<std::string>().replace(5, 1, "=");
   for (
       const std::string& text : std::vector<std::string>{
           "",
@@ -159,6 +169,7 @@ TEST(KeySetTest, RefusesASetWithoutAGoodKey) {
           KeysOf({Signer::Rsa("short", 1024)}),
           Json{{"keys", Json::array({no_modulus})}}.dump(),
           Json{{"keys", Json::array({off_curve})}}.dump(),
+          Json{{"keys", Json::array({cut})}}.dump(),
           Json{{"keys", Json(101, Signer::Ec("many").PublicKey())}}.dump(),
       }) {
     EXPECT_EQ(KeySet::Parse(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
