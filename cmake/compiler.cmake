@@ -31,9 +31,9 @@ else()
   add_link_options(-fsanitize=${POSTERN_SANITIZE})
 endif()
 
-# postern_hot(TARGET): what the simulation runs millions of times. gcc takes three
-# times as long to optimise the checks of its sanitizers as to compile them, so that
-# the preset debug leaves all else as it is.
+# postern_hot(TARGET): what the simulation runs millions of times. To optimise the checks
+# of the sanitizers takes longer than it saves, so that the preset debug leaves all else
+# as it is.
 function(postern_hot target)
   if(POSTERN_SANITIZE)
     target_compile_options(${target} PRIVATE -O1)

@@ -30,10 +30,10 @@ readonly BUILD_PACKAGES=(
 readonly LINKED_PACKAGES=(
   libabsl-dev libc-ares-dev libgrpc-dev libprotobuf-dev libre2-dev libstdc++-12-dev libyaml-cpp-dev
   zlib1g-dev)
-# For the fuzz preset: the compiler, libFuzzer, and what names the functions in
-# a crash's trace.
+# For the presets debug and fuzz: the compiler with its sanitizers and libFuzzer, and
+# what names the functions in a crash's trace.
 # shellcheck disable=SC2034
-readonly FUZZ_PACKAGES=(clang libclang-rt-14-dev llvm)
+readonly CLANG_PACKAGES=(clang libclang-rt-14-dev llvm)
 # For the packages, and their tests.
 # shellcheck disable=SC2034
 readonly PACKAGE_PACKAGES=(

@@ -173,7 +173,7 @@ class ReaderTest : public LoadTest {
   void MakeEvents(int count) {
     std::vector<std::thread> threads;
     for (int i = 0; i < 8; ++i) {
-      threads.emplace_back([this, count, stub = host_->Remote()] {
+      threads.emplace_back([count, stub = host_->Remote()] {
         for (int made = 0; made < count / 16; ++made) {
           v1::CreateGrantRequest request = NewGrant("10.40.0.1", absl::Minutes(10));
           request.set_justification(std::string(2048, 'x'));

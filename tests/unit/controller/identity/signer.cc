@@ -16,6 +16,9 @@ namespace postern::controller {
 using Json = nlohmann::json;
 
 struct Signer::Key {
+  Key(std::string id, cjose_jwk_t* key) : id(std::move(id)), key(key) {}
+  Key(const Key&) = delete;
+  Key& operator=(const Key&) = delete;
   ~Key() { cjose_jwk_release(key); }
 
   std::string id;
