@@ -85,10 +85,9 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Wanted
  public:
   Stream(Server& server, VmId vm, grpc::CallbackServerContext& context)
       : server_(server),
-        vm_(std::move(vm)),
+        who_{.vm = std::move(vm), .id = NewUuid()},
         serial_(SerialOf(context)),
-        context_(context),
-        id_(NewUuid()) {}
+        context_(context) {}
 
   // Begins; the stream holds itself until it is done.
   void Begin() {
@@ -101,8 +100,7 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Wanted
   void Check(std::optional<uint64_t> revision = {});
   void End(const absl::Status& status);
 
-  const VmId& vm() const { return vm_; }
-  const std::string& id() const { return id_; }
+  const AgentStream& who() const { return who_; }
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -117,10 +115,9 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Wanted
   void CutOffLater();
 
   Server& server_;
-  const VmId vm_;
+  const AgentStream who_;
   const std::string serial_;
   grpc::CallbackServerContext& context_;
-  const std::string id_;
   std::shared_ptr<Stream> self_;
   // What is being read, until OnReadDone.
   v1::AgentMessage message_;
@@ -200,6 +197,7 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
 
   void CheckAll() override {
     Post([this] {
+      if (IsKeepAliveDue()) Tell(fleet_.KeepAlive());
       const absl::StatusOr<std::map<std::string, int64_t>> revisions = fleet_.Revisions();
       if (!revisions.ok()) return options_.report(std::string(revisions.status().message()));
       for (const auto& [key, stream] : Streams()) {
@@ -253,7 +251,7 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
     std::shared_ptr<Stream> before;
     {
       const std::lock_guard lock(mutex_);
-      before = std::exchange(streams_[stream->vm().Key()], stream);
+      before = std::exchange(streams_[stream->who().vm.Key()], stream);
     }
     if (before != nullptr) before->End(absl::AbortedError("the VM has attached another time"));
   }
@@ -261,15 +259,15 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
   void Forget(const Stream& stream) {
     {
       const std::lock_guard lock(mutex_);
-      const auto found = streams_.find(stream.vm().Key());
+      const auto found = streams_.find(stream.who().vm.Key());
       if (found == streams_.end() || found->second.get() != &stream) return;
       streams_.erase(found);
       if (stopping_) {
-        ended_.push_back({.vm = stream.vm(), .stream = stream.id()});
+        ended_.push_back(stream.who());
         return;
       }
     }
-    Post([this, vm = stream.vm(), id = stream.id()] { Tell(fleet_.Detached(vm, id)); });
+    Post([this, ended = stream.who()] { Tell(fleet_.Detached({ended})); });
   }
 
   template <typename Work>
@@ -319,6 +317,14 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
     }
   }
 
+  bool IsKeepAliveDue() {
+    const std::lock_guard lock(mutex_);
+    const BootTime now = clock_.Read().boot;
+    if (now - kept_alive_at_ < FleetService::kControllerGone / 4) return false;
+    kept_alive_at_ = now;
+    return true;
+  }
+
   void Tell(const absl::Status& status) const {
     if (!status.ok()) options_.report(std::string(status.message()));
   }
@@ -338,7 +344,8 @@ class Server final : public FleetServer, public v1::ControllerService::CallbackS
   std::map<std::string, std::shared_ptr<Stream>> streams_;
   // Once it stops: those that ended since.
   bool stopping_ = false;
-  std::vector<FleetService::EndedStream> ended_;
+  BootTime kept_alive_at_;
+  std::vector<AgentStream> ended_;
   uint16_t port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -360,8 +367,7 @@ absl::Status Stream::Take(const v1::AgentMessage& message) {
   if (message.has_hello()) {
     POSTERN_ASSIGN_OR_RETURN(const AgentFacts facts,
                              controller::FactsOf(message.hello(), server_.now()));
-    POSTERN_RETURN_IF_ERROR(server_.fleet().CheckCertificate(vm_, serial_));
-    POSTERN_RETURN_IF_ERROR(server_.fleet().Attached(vm_, id_, facts));
+    POSTERN_RETURN_IF_ERROR(server_.fleet().Attached(who_, serial_, facts));
     attached_ = true;
     server_.Register(shared_from_this());
     Check();
@@ -369,7 +375,7 @@ absl::Status Stream::Take(const v1::AgentMessage& message) {
   }
   if (!message.has_applied()) return absl::InvalidArgumentError("a message says nothing");
   POSTERN_ASSIGN_OR_RETURN(const Report report, ReportOf(message.applied()));
-  return server_.fleet().Take(vm_, report);
+  return server_.fleet().Take(who_, report);
 }
 
 void Stream::Check(std::optional<uint64_t> revision) {
@@ -386,7 +392,7 @@ void Stream::ReadWanted() {
     const std::lock_guard lock(mutex_);
     check_wanted_ = false;
   }
-  const absl::StatusOr<Wanted> wanted = server_.fleet().WantedOf(vm_);
+  const absl::StatusOr<Wanted> wanted = server_.fleet().WantedOf(who_);
   const std::lock_guard lock(mutex_);
   busy_ = false;
   if (end_) return;
@@ -453,6 +459,8 @@ void Stream::OnDone() {
 absl::StatusOr<std::unique_ptr<FleetServer>> FleetServer::Start(FleetServerOptions options,
                                                                 FleetService& fleet, Issuer& issuer,
                                                                 const Clock& clock) {
+  // Before the first stream, which is as good as the controller that holds it.
+  POSTERN_RETURN_IF_ERROR(fleet.KeepAlive());
   auto server = std::make_unique<Server>(std::move(options), fleet, issuer, clock);
   POSTERN_RETURN_IF_ERROR(server->Listen());
   return server;

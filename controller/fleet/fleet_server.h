@@ -41,7 +41,8 @@ class FleetServer {
   // What these VMs (by their keys) are wanted to hold is another now: those that
   // are attached here are told.
   virtual void Changed(const std::vector<std::string>& vm_keys) = 0;
-  // The same for all that are attached here: the net under lost hints.
+  // The same for all that are attached here: the net under lost hints. Also records that
+  // this controller is there, so that it is wanted each half a minute.
   virtual void CheckAll() = 0;
   virtual size_t attached() const = 0;
 };

@@ -12,6 +12,7 @@
 #include "controller/domain/error.h"
 #include "controller/service/audit_detail.h"
 #include "controller/store/audit.h"
+#include "controller/store/controllers.h"
 #include "controller/store/principals.h"
 #include "controller/store/requests.h"
 #include "controller/store/vms.h"
@@ -23,6 +24,7 @@ constexpr size_t kMaxVmNameBytes = 64;
 constexpr size_t kMaxTokenBytes = 512;
 constexpr size_t kMaxFactBytes = 256;
 constexpr size_t kMaxReasonBytes = 4096;
+constexpr absl::Duration kControllerForgotten = absl::Hours(24);
 
 absl::Status NotKnown(const VmId& vm) {
   return absl::PermissionDeniedError(
@@ -45,6 +47,25 @@ absl::Status Append(SqlTransaction& transaction, absl::Time now, absl::string_vi
                                    .target = vm.ToString(),
                                    .correlation_id = NewUuid(),
                                    .detail = DetailText(detail)});
+}
+
+// The row of a stream's VM, unless the stream is over.
+absl::StatusOr<VmRow> VmOfStream(SqlTransaction& transaction, const AgentStream& stream) {
+  POSTERN_ASSIGN_OR_RETURN(VmRow row, KnownVm(transaction, stream.vm));
+  if (row.stream == stream.id) return row;
+  return absl::AbortedError("the VM has attached another time");
+}
+
+// Whether a certificate of this serial number still speaks for the VM; the one that
+// it replaced does no more.
+absl::Status UseCertificate(const std::string& serial, VmRow& row) {
+  if (!serial.empty() && serial == row.certificate_serial) {
+    row.previous_serial.clear();
+    return absl::OkStatus();
+  }
+  if (!serial.empty() && serial == row.previous_serial) return absl::OkStatus();
+  return absl::PermissionDeniedError(absl::StrCat("this certificate of ", row.id.ToString(),
+                                                  " was replaced by another; enrol the VM again"));
 }
 
 // What an agent says, as far as it is kept.
@@ -200,7 +221,7 @@ WantedGrant WantedOf(PortRow row) {
 }  // namespace
 
 FleetService::FleetService(Database& database, const Clock& clock)
-    : database_(database), clock_(clock) {}
+    : database_(database), clock_(clock), id_(NewUuid()) {}
 
 absl::StatusOr<VmId> FleetService::Enroll(absl::string_view join_token, absl::string_view name,
                                           const std::string& address) {
@@ -225,6 +246,7 @@ absl::StatusOr<VmId> FleetService::Enroll(absl::string_view join_token, absl::st
     row->certificate_serial.clear();
     row->previous_serial.clear();
     row->stream.clear();
+    row->controller.clear();
     POSTERN_RETURN_IF_ERROR(PutVmRow(transaction, *row));
     --token->uses_left;
     POSTERN_RETURN_IF_ERROR(PutJoinToken(transaction, *token));
@@ -251,23 +273,27 @@ absl::Status FleetService::RecordCertificate(const VmId& vm, const std::string& 
 absl::Status FleetService::CheckCertificate(const VmId& vm, const std::string& serial) {
   return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
     POSTERN_ASSIGN_OR_RETURN(VmRow row, KnownVm(transaction, vm));
-    if (serial == row.certificate_serial) {
-      if (row.previous_serial.empty()) return absl::OkStatus();
-      row.previous_serial.clear();
-      return PutVmRow(transaction, row);
-    }
-    if (!serial.empty() && serial == row.previous_serial) return absl::OkStatus();
-    return absl::PermissionDeniedError(absl::StrCat(
-        "this certificate of ", vm.ToString(), " was replaced by another; enrol the VM again"));
+    POSTERN_RETURN_IF_ERROR(UseCertificate(serial, row));
+    return PutVmRow(transaction, row);
   });
 }
 
-absl::Status FleetService::Attached(const VmId& vm, const std::string& stream,
+absl::Status FleetService::KeepAlive() {
+  return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
+    const absl::Time now = clock_.Read().wall;
+    POSTERN_RETURN_IF_ERROR(DeleteControllersBefore(transaction, now - kControllerForgotten));
+    return PutController(transaction, id_, now);
+  });
+}
+
+absl::Status FleetService::Attached(const AgentStream& stream, const std::string& serial,
                                     const AgentFacts& facts) {
   return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
-    POSTERN_ASSIGN_OR_RETURN(VmRow row, KnownVm(transaction, vm));
+    POSTERN_ASSIGN_OR_RETURN(VmRow row, KnownVm(transaction, stream.vm));
+    POSTERN_RETURN_IF_ERROR(UseCertificate(serial, row));
     const absl::Time now = clock_.Read().wall;
-    row.stream = stream;
+    row.stream = stream.id;
+    row.controller = id_;
     row.attached = now;
     row.last_seen = now;
     row.agent_version = Bounded(facts.version, kMaxFactBytes);
@@ -278,16 +304,13 @@ absl::Status FleetService::Attached(const VmId& vm, const std::string& stream,
   });
 }
 
-absl::Status FleetService::Detached(const VmId& vm, const std::string& stream) {
-  return Detached({{.vm = vm, .stream = stream}});
-}
-
-absl::Status FleetService::Detached(const std::vector<EndedStream>& ended) {
+absl::Status FleetService::Detached(const std::vector<AgentStream>& ended) {
   return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
     for (const auto& [vm, stream] : ended) {
       POSTERN_ASSIGN_OR_RETURN(std::optional<VmRow> row, FindVmRow(transaction, vm.Key()));
       if (!row || row->stream != stream) continue;
       row->stream.clear();
+      row->controller.clear();
       row->last_seen = clock_.Read().wall;
       POSTERN_RETURN_IF_ERROR(PutVmRow(transaction, *row));
     }
@@ -295,19 +318,20 @@ absl::Status FleetService::Detached(const std::vector<EndedStream>& ended) {
   });
 }
 
-absl::StatusOr<Wanted> FleetService::WantedOf(const VmId& vm) {
+absl::StatusOr<Wanted> FleetService::WantedOf(const AgentStream& stream) {
   Wanted wanted;
   const absl::Status read = database_.Read([&](SqlTransaction& transaction) -> absl::Status {
     wanted = {};
-    POSTERN_ASSIGN_OR_RETURN(const VmRow row, KnownVm(transaction, vm));
+    POSTERN_ASSIGN_OR_RETURN(const VmRow row, VmOfStream(transaction, stream));
+    const std::string key = row.id.Key();
     wanted.revision = row.wanted_revision;
     const absl::Time now = clock_.Read().wall;
-    POSTERN_ASSIGN_OR_RETURN(std::vector<PortRow> live, LivePortsOfVm(transaction, vm.Key()));
+    POSTERN_ASSIGN_OR_RETURN(std::vector<PortRow> live, LivePortsOfVm(transaction, key));
     for (PortRow& port : live) {
       if (IsWanted(port, now)) wanted.grants.push_back(controller::WantedOf(std::move(port)));
     }
     POSTERN_ASSIGN_OR_RETURN(const std::vector<PortRow> withdrawn,
-                             WithdrawnPorts(transaction, vm.Key(), row.applied_revision));
+                             WithdrawnPorts(transaction, key, row.applied_revision));
     for (const PortRow& port : withdrawn) {
       const bool superseded = port.port.reason == EndReason::kNewerRequestInitiated;
       wanted.withdrawn.push_back(
@@ -332,11 +356,11 @@ absl::StatusOr<std::map<std::string, int64_t>> FleetService::Revisions() {
   return revisions;
 }
 
-absl::Status FleetService::Take(const VmId& vm, const Report& report) {
+absl::Status FleetService::Take(const AgentStream& stream, const Report& report) {
   return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
-    POSTERN_ASSIGN_OR_RETURN(VmRow row, KnownVm(transaction, vm));
+    POSTERN_ASSIGN_OR_RETURN(VmRow row, VmOfStream(transaction, stream));
     const absl::Time now = clock_.Read().wall;
-    Taking taking(transaction, vm, now);
+    Taking taking(transaction, stream.vm, now);
     for (const ReportedGrant& grant : report.grants) {
       POSTERN_RETURN_IF_ERROR(taking.Take(grant));
     }

@@ -80,12 +80,23 @@ struct Report {
   std::vector<ReportedGrant> grants = {};
 };
 
+// One attachment of a VM's agent.
+struct AgentStream {
+  VmId vm = {};
+  // New for each.
+  std::string id = {};
+};
+
 // Called from any thread. Errors:
 //   UNAUTHENTICATED    the join token is not good
 //   PERMISSION_DENIED  the VM is not known any more
+//   ABORTED            the VM has attached another time, perhaps to another controller
 //   UNAVAILABLE        the store cannot be reached
 class FleetService {
  public:
+  // The streams of a controller that was not there for this long are over.
+  static constexpr absl::Duration kControllerGone = absl::Minutes(2);
+
   // `database` and `clock` are borrowed.
   FleetService(Database& database, const Clock& clock);
 
@@ -103,28 +114,29 @@ class FleetService {
   // PERMISSION_DENIED once it has been replaced.
   absl::Status CheckCertificate(const VmId& vm, const std::string& serial);
 
-  // A stream began or ended. `stream` is new for each; a late end of an earlier
-  // one changes nothing.
-  absl::Status Attached(const VmId& vm, const std::string& stream, const AgentFacts& facts);
-  absl::Status Detached(const VmId& vm, const std::string& stream);
-  // The same for many at once.
-  struct EndedStream {
-    VmId vm = {};
-    std::string stream = {};
-  };
-  absl::Status Detached(const std::vector<EndedStream>& ended);
+  // Records that this controller is there: before its first stream, and while it has
+  // any more often than each kControllerGone.
+  absl::Status KeepAlive();
+  // A stream began, with a certificate that is checked as CheckCertificate does. The
+  // VM's earlier one is over.
+  absl::Status Attached(const AgentStream& stream, const std::string& serial,
+                        const AgentFacts& facts);
+  // Streams ended. A late end of an earlier one changes nothing.
+  absl::Status Detached(const std::vector<AgentStream>& ended);
 
-  absl::StatusOr<Wanted> WantedOf(const VmId& vm);
+  absl::StatusOr<Wanted> WantedOf(const AgentStream& stream);
   // The revisions of what is wanted of all VMs, by their keys: one look tells whose is
   // another now. A VM that is not known any more is missing.
   absl::StatusOr<std::map<std::string, int64_t>> Revisions();
   // Takes what an agent reports about its own grants; what it says about
   // another VM's is refused with INVALID_ARGUMENT and changes nothing.
-  absl::Status Take(const VmId& vm, const Report& report);
+  absl::Status Take(const AgentStream& stream, const Report& report);
 
  private:
   Database& database_;
   const Clock& clock_;
+  // Of this controller, among those that share the store.
+  const std::string id_;
 };
 
 }  // namespace postern::controller

@@ -1,3 +1,4 @@
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -7,6 +8,8 @@
 #include "controller/domain/error.h"
 #include "controller/service/access_service.h"
 #include "controller/service/authorization.h"
+#include "controller/service/fleet_service.h"
+#include "controller/store/controllers.h"
 
 namespace postern::controller {
 namespace {
@@ -19,10 +22,11 @@ absl::Status NoVm(const VmId& id) {
                     absl::StrCat(id.ToString(), " has not joined this controller"));
 }
 
-VmView VmViewOf(const VmRow& vm, const VmHistory& history) {
+VmView VmViewOf(const VmRow& vm, const VmHistory& history,
+                const std::set<std::string>& controllers) {
   VmView view{.id = vm.id,
               .location = vm.location,
-              .attached = !vm.stream.empty(),
+              .attached = !vm.stream.empty() && controllers.contains(vm.controller),
               .last_seen = vm.last_seen,
               .agent_version = vm.agent_version,
               .clock_skew = vm.clock_skew};
@@ -49,10 +53,14 @@ absl::StatusOr<std::vector<VmView>> AccessService::ViewsOf(SqlTransaction& trans
   for (const VmRow& vm : vms) keys.push_back(vm.id.Key());
   POSTERN_ASSIGN_OR_RETURN(const auto histories,
                            HistoriesOfVms(transaction, keys, clock_.Read().wall - kShownHistory));
+  POSTERN_ASSIGN_OR_RETURN(
+      const std::set<std::string> controllers,
+      ControllersSince(transaction, clock_.Read().wall - FleetService::kControllerGone));
   std::vector<VmView> views;
   for (size_t i = 0; i < vms.size(); ++i) {
     const auto history = histories.find(keys[i]);
-    views.push_back(VmViewOf(vms[i], history == histories.end() ? VmHistory{} : history->second));
+    views.push_back(
+        VmViewOf(vms[i], history == histories.end() ? VmHistory{} : history->second, controllers));
   }
   return views;
 }

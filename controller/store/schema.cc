@@ -99,6 +99,11 @@ const std::vector<std::vector<const char*>>& Migrations() {
           R"(CREATE INDEX request_ports_by_use
              ON request_ports (vm_key, applied_us, request_id))",
       },
+      {
+          // A stream is as good as the controller that holds it.
+          R"(ALTER TABLE vms ADD COLUMN controller TEXT NOT NULL DEFAULT '')",
+          R"(CREATE TABLE controllers (id TEXT PRIMARY KEY, seen_us BIGINT NOT NULL))",
+      },
   };
   return migrations;
 }

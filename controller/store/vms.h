@@ -29,6 +29,8 @@ struct VmRow {
   absl::Time certificate_expires = {};
   // The attached stream; empty when there is none.
   std::string stream = {};
+  // The controller that holds the stream; empty with it.
+  std::string controller = {};
   std::optional<absl::Time> attached = {};
   std::optional<absl::Time> last_seen = {};
   std::string agent_version = {};

@@ -75,7 +75,11 @@ void FleetToolTest::Join(const std::string& name) {
   const std::string secret = made.out.substr(0, made.out.find('\n'));
   const auto vm = fleet_->Enroll(secret, name, "192.0.2.1");
   ASSERT_TRUE(vm.ok()) << vm.status();
-  ASSERT_EQ(fleet_->Attached(*vm, "stream", {.version = "1", .enforces = true}), absl::OkStatus());
+  ASSERT_EQ(fleet_->RecordCertificate(*vm, "1", absl::Now() + absl::Hours(24), ""),
+            absl::OkStatus());
+  ASSERT_EQ(fleet_->KeepAlive(), absl::OkStatus());
+  ASSERT_EQ(fleet_->Attached({.vm = *vm, .id = "stream"}, "1", {.version = "1", .enforces = true}),
+            absl::OkStatus());
 }
 
 Outcome FleetToolTest::Tool(std::vector<std::string> arguments, const std::string& token_file) {
@@ -100,14 +104,15 @@ void FleetToolTest::PutPolicy(const std::string& additions) {
 
 void FleetToolTest::Apply() {
   if (!applies_ || fleet_ == nullptr) return;
-  const controller::VmId vm = *controller::VmId::Parse(VmId("web-1"));
-  const absl::StatusOr<controller::Wanted> wanted = fleet_->WantedOf(vm);
+  const controller::AgentStream stream = {.vm = *controller::VmId::Parse(VmId("web-1")),
+                                          .id = "stream"};
+  const absl::StatusOr<controller::Wanted> wanted = fleet_->WantedOf(stream);
   ASSERT_TRUE(wanted.ok()) << wanted.status();
   controller::Report report{.revision = wanted->revision};
   for (const controller::WantedGrant& grant : wanted->grants) {
     report.grants.push_back({.id = grant.id, .state = controller::ReportedState::kActive});
   }
-  EXPECT_EQ(fleet_->Take(vm, report), absl::OkStatus());
+  EXPECT_EQ(fleet_->Take(stream, report), absl::OkStatus());
 }
 
 }  // namespace postern

@@ -60,8 +60,12 @@ class ApiTest : public testing::Test {
              {{"scope", VmPath(name)}, {"location", "west"}, {"lifetime", "1h"}}, 201);
     const absl::StatusOr<VmId> vm = fleet_->Enroll(token.value("secret", ""), name, "192.0.2.1");
     ASSERT_TRUE(vm.ok()) << vm.status();
-    ASSERT_EQ(fleet_->Attached(*vm, "stream", {.version = "1", .enforces = true}),
+    ASSERT_EQ(fleet_->RecordCertificate(*vm, "1", clock_.Read().wall + absl::Hours(24), ""),
               absl::OkStatus());
+    ASSERT_EQ(fleet_->KeepAlive(), absl::OkStatus());
+    ASSERT_EQ(
+        fleet_->Attached({.vm = *vm, .id = "stream"}, "1", {.version = "1", .enforces = true}),
+        absl::OkStatus());
   }
 
   HttpResponse Send(HttpRequest request) {

@@ -37,9 +37,9 @@ TEST_P(ServiceTest, ARequestIsWantedOfItsVmAndInitiatedOnceTheAgentHasIt) {
 
 TEST_P(ServiceTest, ARefusalByTheAgentIsTheReason) {
   const Request request = Initiate("ana", 22, absl::Hours(1));
-  ASSERT_EQ(fleet_->Take(Vm("web-1"), {.revision = 1,
-                                       .grants = {{.id = request.ports[0].grant_id,
-                                                   .reason = "longer than max_duration"}}}),
+  ASSERT_EQ(fleet_->Take(StreamOf("web-1"), {.revision = 1,
+                                             .grants = {{.id = request.ports[0].grant_id,
+                                                         .reason = "longer than max_duration"}}}),
             absl::OkStatus());
   const RequestedPort port = Get(request.id).ports[0];
   EXPECT_EQ(port.status, PortStatus::kRevoked);
@@ -113,8 +113,8 @@ TEST_P(ServiceTest, EndsWhenItsTimeHasCome) {
                                      .bytes = 4200,
                                      .first_used = used,
                                      .last_used = used}}};
-  ASSERT_EQ(fleet_->Take(Vm("web-1"), report), absl::OkStatus());
-  ASSERT_EQ(fleet_->Take(Vm("web-1"), report), absl::OkStatus());
+  ASSERT_EQ(fleet_->Take(StreamOf("web-1"), report), absl::OkStatus());
+  ASSERT_EQ(fleet_->Take(StreamOf("web-1"), report), absl::OkStatus());
   EXPECT_EQ(Get(request.id).ports[0].usage.bytes, 4200);
   const std::vector<AuditRow> ends = Audit("Postern/grants/end");
   ASSERT_THAT(ends, SizeIs(1));
@@ -250,7 +250,7 @@ TEST_P(ServiceTest, ARoleOnOneVmShowsThatVmAlone) {
 
 TEST_P(ServiceTest, VmsStandInTheirGroups) {
   Join("web-3");
-  ASSERT_EQ(fleet_->Attached(Vm("web-3"), "stream", {.enforces = false}), absl::OkStatus());
+  ASSERT_EQ(fleet_->Attached(StreamOf("web-3"), kSerial, {.enforces = false}), absl::OkStatus());
   Join("web-4");
   const Request request = Initiate("ana", 22, absl::Hours(1));
   Apply("web-1");

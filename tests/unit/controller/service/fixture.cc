@@ -61,6 +61,10 @@ PolicyChange ServiceTest::WebPolicy() {
           .vms = {{.id = Vm("web-1"), .ports = {ssh, rdp}}, {.id = Vm("web-2"), .ports = {ssh}}}};
 }
 
+AgentStream ServiceTest::StreamOf(const std::string& vm, const std::string& id) {
+  return {.vm = Vm(vm), .id = id};
+}
+
 Asked ServiceTest::Ask(uint16_t port, absl::Duration duration, const std::string& vm) {
   const AskedPort asked = {.number = port, .duration = duration};
   return {.vms = {{.id = Vm(vm), .ports = {asked}}}, .justification = "deploy"};
@@ -72,7 +76,10 @@ void ServiceTest::Join(const std::string& vm) {
   ASSERT_TRUE(token.ok()) << token.status();
   const absl::StatusOr<VmId> joined = fleet_->Enroll(token->secret, "", "192.0.2.1");
   ASSERT_TRUE(joined.ok()) << joined.status();
-  ASSERT_EQ(fleet_->Attached(Vm(vm), "stream", {.version = "1", .enforces = true}),
+  ASSERT_EQ(fleet_->RecordCertificate(Vm(vm), kSerial, clock_.Read().wall + absl::Hours(24), ""),
+            absl::OkStatus());
+  ASSERT_EQ(fleet_->KeepAlive(), absl::OkStatus());
+  ASSERT_EQ(fleet_->Attached(StreamOf(vm), kSerial, {.version = "1", .enforces = true}),
             absl::OkStatus());
 }
 
@@ -97,7 +104,7 @@ Request ServiceTest::Get(const std::string& request) {
 }
 
 Wanted ServiceTest::WantedOf(const std::string& vm) {
-  absl::StatusOr<Wanted> wanted = fleet_->WantedOf(Vm(vm));
+  absl::StatusOr<Wanted> wanted = fleet_->WantedOf(StreamOf(vm));
   EXPECT_TRUE(wanted.ok()) << wanted.status();
   return wanted.ok() ? *std::move(wanted) : Wanted{};
 }
@@ -111,7 +118,7 @@ void ServiceTest::Apply(const std::string& vm) {
   for (const Withdrawn& gone : wanted.withdrawn) {
     report.grants.push_back({.id = gone.id, .state = ReportedState::kRevoked});
   }
-  ASSERT_EQ(fleet_->Take(Vm(vm), report), absl::OkStatus());
+  ASSERT_EQ(fleet_->Take(StreamOf(vm), report), absl::OkStatus());
 }
 
 std::vector<AuditRow> ServiceTest::Audit(const std::string& operation) {

@@ -26,6 +26,9 @@ class ServiceTest : public testing::TestWithParam<StoreKind> {
 
   static Caller By(const std::string& principal, const std::string& client_request_id = "");
   static VmId Vm(const std::string& name);
+  // Of the certificate that each VM has.
+  static constexpr char kSerial[] = "0a";
+  static AgentStream StreamOf(const std::string& vm, const std::string& id = "stream");
   static PolicyId WebPolicyId();
   static PolicyChange WebPolicy();
   static Asked Ask(uint16_t port, absl::Duration duration, const std::string& vm = "web-1");

@@ -68,7 +68,7 @@ TEST_P(ServiceTest, ATokenForOneVmSaysWhichItIs) {
 TEST_P(ServiceTest, AnAgentSpeaksForItsOwnVmAlone) {
   const Request request = Initiate("ana", 22, absl::Hours(1));
   const absl::Status status = fleet_->Take(
-      Vm("web-2"),
+      StreamOf("web-2"),
       {.revision = 1,
        .grants = {{.id = request.ports[0].grant_id, .state = ReportedState::kActive}}});
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
@@ -78,26 +78,63 @@ TEST_P(ServiceTest, AnAgentSpeaksForItsOwnVmAlone) {
 TEST_P(ServiceTest, AVmThatWasRemovedIsNotKnown) {
   Join("db-1");
   ASSERT_EQ(access_->RemoveVm(By("owner"), Vm("db-1")), absl::OkStatus());
-  EXPECT_EQ(fleet_->WantedOf(Vm("db-1")).status().code(), absl::StatusCode::kPermissionDenied);
-  EXPECT_EQ(fleet_->Attached(Vm("db-1"), "s", {}).code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(fleet_->WantedOf(StreamOf("db-1")).status().code(),
+            absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(fleet_->Attached(StreamOf("db-1"), kSerial, {}).code(),
+            absl::StatusCode::kPermissionDenied);
   const absl::Status in_policy = access_->RemoveVm(By("owner"), Vm("web-1"));
   EXPECT_THAT(std::string(in_policy.message()), HasSubstr("in a policy"));
 }
 
 TEST_P(ServiceTest, ALateEndOfAnEarlierStreamChangesNothing) {
-  ASSERT_EQ(fleet_->Attached(Vm("web-1"), "second", {.enforces = true}), absl::OkStatus());
-  ASSERT_EQ(fleet_->Detached(Vm("web-1"), "first"), absl::OkStatus());
+  ASSERT_EQ(fleet_->Attached(StreamOf("web-1", "second"), kSerial, {.enforces = true}),
+            absl::OkStatus());
+  ASSERT_EQ(fleet_->Detached({StreamOf("web-1", "first")}), absl::OkStatus());
   EXPECT_TRUE(access_->GetVm(By("owner"), Vm("web-1"))->attached);
-  ASSERT_EQ(fleet_->Detached(Vm("web-1"), "second"), absl::OkStatus());
+  ASSERT_EQ(fleet_->Detached({StreamOf("web-1", "second")}), absl::OkStatus());
+  EXPECT_FALSE(access_->GetVm(By("owner"), Vm("web-1"))->attached);
+}
+
+TEST_P(ServiceTest, AStreamIsOverOnceItsVmHasAttachedAnotherTime) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  ASSERT_EQ(fleet_->Attached(StreamOf("web-1", "second"), kSerial, {.enforces = true}),
+            absl::OkStatus());
+  const Report report = {
+      .revision = 1,
+      .grants = {{.id = request.ports[0].grant_id, .state = ReportedState::kActive}}};
+  EXPECT_EQ(fleet_->WantedOf(StreamOf("web-1")).status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(fleet_->Take(StreamOf("web-1"), report).code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiating);
+  EXPECT_EQ(fleet_->Take(StreamOf("web-1", "second"), report), absl::OkStatus());
+}
+
+TEST_P(ServiceTest, WhoeverJoinedBeforeIsCutOff) {
+  const std::string own = SecretFor(*access_, By("owner"), Scope::Of(Vm("web-1")), 1);
+  ASSERT_TRUE(fleet_->Enroll(own, "web-1", "192.0.2.1").ok());
+  EXPECT_EQ(fleet_->WantedOf(StreamOf("web-1")).status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(fleet_->Attached(StreamOf("web-1", "again"), kSerial, {}).code(),
+            absl::StatusCode::kPermissionDenied);
+}
+
+TEST_P(ServiceTest, AStreamIsAsGoodAsTheControllerThatHoldsIt) {
+  EXPECT_TRUE(access_->GetVm(By("owner"), Vm("web-1"))->attached);
+  clock_.Advance(FleetService::kControllerGone + absl::Seconds(1));
+  EXPECT_FALSE(access_->GetVm(By("owner"), Vm("web-1"))->attached);
+  ASSERT_EQ(fleet_->KeepAlive(), absl::OkStatus());
+  EXPECT_TRUE(access_->GetVm(By("owner"), Vm("web-1"))->attached);
+  FleetService other(store_->database(), clock_);
+  clock_.Advance(absl::Hours(25));
+  ASSERT_EQ(other.KeepAlive(), absl::OkStatus());
   EXPECT_FALSE(access_->GetVm(By("owner"), Vm("web-1"))->attached);
 }
 
 TEST_P(ServiceTest, ManyStreamsEndAtOnce) {
-  ASSERT_EQ(fleet_->Attached(Vm("web-1"), "one", {.enforces = true}), absl::OkStatus());
-  ASSERT_EQ(fleet_->Attached(Vm("web-2"), "two", {.enforces = true}), absl::OkStatus());
-  ASSERT_EQ(fleet_->Detached({{.vm = Vm("web-1"), .stream = "one"},
-                              {.vm = Vm("gone"), .stream = "three"},
-                              {.vm = Vm("web-2"), .stream = "earlier"}}),
+  ASSERT_EQ(fleet_->Attached(StreamOf("web-1", "one"), kSerial, {.enforces = true}),
+            absl::OkStatus());
+  ASSERT_EQ(fleet_->Attached(StreamOf("web-2", "two"), kSerial, {.enforces = true}),
+            absl::OkStatus());
+  ASSERT_EQ(fleet_->Detached({StreamOf("web-1", "one"), StreamOf("gone", "three"),
+                              StreamOf("web-2", "earlier")}),
             absl::OkStatus());
   EXPECT_FALSE(access_->GetVm(By("owner"), Vm("web-1"))->attached);
   EXPECT_TRUE(access_->GetVm(By("owner"), Vm("web-2"))->attached);
@@ -105,7 +142,7 @@ TEST_P(ServiceTest, ManyStreamsEndAtOnce) {
 
 TEST_P(ServiceTest, AnAgentThatIsAheadOfWhatWasWantedIsNotBelieved) {
   const Request request = Initiate("ana", 22, absl::Hours(1));
-  ASSERT_EQ(fleet_->Take(Vm("web-1"), {.revision = 1'000'000}), absl::OkStatus());
+  ASSERT_EQ(fleet_->Take(StreamOf("web-1"), {.revision = 1'000'000}), absl::OkStatus());
   ASSERT_TRUE(access_->EndRequest(By("ana"), request.id, "").ok());
   EXPECT_THAT(WantedOf("web-1").withdrawn, SizeIs(1));
 }
@@ -113,10 +150,10 @@ TEST_P(ServiceTest, AnAgentThatIsAheadOfWhatWasWantedIsNotBelieved) {
 TEST_P(ServiceTest, WhatWasRevokedOnTheVmItselfIsOver) {
   const Request request = Initiate("ana", 22, absl::Hours(1));
   Apply("web-1");
-  ASSERT_EQ(fleet_->Take(Vm("web-1"), {.revision = 1,
-                                       .grants = {{.id = request.ports[0].grant_id,
-                                                   .state = ReportedState::kRevoked,
-                                                   .reason = "lockdown"}}}),
+  ASSERT_EQ(fleet_->Take(StreamOf("web-1"), {.revision = 1,
+                                             .grants = {{.id = request.ports[0].grant_id,
+                                                         .state = ReportedState::kRevoked,
+                                                         .reason = "lockdown"}}}),
             absl::OkStatus());
   EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kRevoked);
   EXPECT_EQ(Get(request.id).ports[0].detail, "lockdown");
