@@ -20,9 +20,9 @@ std::string ContentOf(BIO* bio) {
   return size > 0 ? std::string(data, static_cast<size_t>(size)) : "";
 }
 
-int NoPassphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*user*/) { return 0; }
-
 }  // namespace
+
+int NoPassphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*user*/) { return 0; }
 
 absl::Status OpensslError(absl::string_view what) {
   const char* reason = ERR_reason_error_string(ERR_peek_last_error());

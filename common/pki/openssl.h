@@ -31,6 +31,10 @@ using X509Ptr = std::unique_ptr<X509, OpensslDeleter<X509_free>>;
 // INTERNAL: "what: OpenSSL's latest reason". Empties OpenSSL's error queue.
 absl::Status OpensslError(absl::string_view what);
 
+// A pem_password_cb that has none. Without it OpenSSL asks at the terminal for the
+// passphrase of whatever claims to be encrypted, and waits.
+int NoPassphrase(char* buffer, int size, int writing, void* user);
+
 // The first certificate, or the private key, in `pem`; messages name `path`.
 // A key under a passphrase is refused: there is nobody to ask.
 absl::StatusOr<X509Ptr> ReadCertificate(const std::string& pem, const std::string& path);

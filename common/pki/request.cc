@@ -60,7 +60,7 @@ absl::StatusOr<CertificateRequest> NewCertificateRequest() {
 absl::StatusOr<KeyPtr> KeyOfRequest(const std::string& pem) {
   if (pem.size() > kMaxPemBytes) return Wrong("the certificate request is too long to be one");
   const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  const RequestPtr request(PEM_read_bio_X509_REQ(bio.get(), nullptr, nullptr, nullptr));
+  const RequestPtr request(PEM_read_bio_X509_REQ(bio.get(), nullptr, NoPassphrase, nullptr));
   if (request == nullptr) return Wrong("there is no certificate request in PEM form");
   KeyPtr key(X509_REQ_get_pubkey(request.get()));
   if (key == nullptr || !IsGoodKey(key.get())) {

@@ -89,5 +89,18 @@ TEST(KeyOfRequestTest, RefusesWhatShowsNoKey) {
   EXPECT_FALSE(KeyOfRequest(request).ok());
 }
 
+// OpenSSL's own answer is to ask at the terminal, and to wait there.
+TEST(KeyOfRequestTest, AsksNobodyForAPassphrase) {
+  testing::internal::CaptureStderr();
+  EXPECT_FALSE(KeyOfRequest("-----BEGIN CERTIFICATE REQUEST-----\n"
+                            "Proc-Type: 4,ENCRYPTED\n"
+                            "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n"
+                            "\n"
+                            "AAAAAAAAAAAAAAAAAAAAAA==\n"
+                            "-----END CERTIFICATE REQUEST-----\n")
+                   .ok());
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
 }  // namespace
 }  // namespace postern
