@@ -5,6 +5,7 @@
 
 #include "agent/rpc/stream_call.h"
 #include "agent/rpc/unary_call.h"
+#include "common/grpc/peer.h"
 
 namespace postern {
 namespace {

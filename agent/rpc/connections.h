@@ -11,7 +11,7 @@
 #include <optional>
 #include <unordered_map>
 
-#include "agent/rpc/identity.h"
+#include "common/grpc/peer.h"
 #include "common/prefix.h"
 
 namespace postern {

@@ -13,7 +13,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "agent/config/config.h"
-#include "common/prefix.h"
 
 namespace postern {
 
@@ -45,19 +44,6 @@ absl::Status CheckRole(const Peer& peer, Role needed, absl::string_view call);
 
 // "viewer", "operator" or "controller".
 absl::string_view RoleName(Role role);
-
-// The other end of a TCP connection.
-struct Endpoint {
-  Address address;
-  uint16_t port = 0;
-
-  friend auto operator<=>(const Endpoint&, const Endpoint&) = default;
-};
-
-// What gRPC's name of a peer says: "ipv4:192.0.2.1:50000" or
-// "ipv6:%5B2001:db8::1%5D:50000"; a zone is left out and an IPv4-mapped address
-// taken as IPv4. Empty for "unix:" and everything else.
-std::optional<Endpoint> EndpointOfPeer(absl::string_view grpc_peer);
 
 }  // namespace postern
 

@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "agent/rpc/identity.h"
 #include "common/fd.h"
+#include "common/grpc/peer.h"
 #include "common/prefix.h"
 
 namespace postern {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "agent/rpc/errors.h"
+#include "common/grpc/peer.h"
 #include "common/status.h"
 
 namespace postern {

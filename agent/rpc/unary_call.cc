@@ -1,6 +1,7 @@
 #include "agent/rpc/unary_call.h"
 
 #include "agent/rpc/errors.h"
+#include "common/grpc/peer.h"
 
 namespace postern {
 

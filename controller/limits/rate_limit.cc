@@ -1,4 +1,4 @@
-#include "controller/rest/rate_limit.h"
+#include "controller/limits/rate_limit.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // How often somebody may call: a bucket of tokens for each.
 
-#ifndef POSTERN_CONTROLLER_REST_RATE_LIMIT_H_
-#define POSTERN_CONTROLLER_REST_RATE_LIMIT_H_
+#ifndef POSTERN_CONTROLLER_LIMITS_RATE_LIMIT_H_
+#define POSTERN_CONTROLLER_LIMITS_RATE_LIMIT_H_
 
 #include <cstddef>
 #include <map>
@@ -40,4 +40,4 @@ class RateLimit {
 
 }  // namespace postern::controller
 
-#endif  // POSTERN_CONTROLLER_REST_RATE_LIMIT_H_
+#endif  // POSTERN_CONTROLLER_LIMITS_RATE_LIMIT_H_

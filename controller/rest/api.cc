@@ -11,6 +11,7 @@
 #include "common/text.h"
 #include "common/uuid.h"
 #include "controller/domain/error.h"
+#include "controller/limits/network.h"
 #include "controller/rest/errors.h"
 #include "controller/rest/routes.h"
 

@@ -12,7 +12,7 @@
 #include "controller/identity/authenticator.h"
 #include "controller/rest/http.h"
 #include "controller/rest/path.h"
-#include "controller/rest/rate_limit.h"
+#include "controller/limits/rate_limit.h"
 #include "controller/service/access_service.h"
 
 namespace postern::controller {

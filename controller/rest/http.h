@@ -35,14 +35,6 @@ struct HttpRequest {
   }
 };
 
-// Whom `peer` counts as before anybody is known: itself, and of IPv6 the network of
-// 64 bits, all of whose addresses one host may have.
-inline std::string NetworkOf(const std::optional<Address>& peer) {
-  constexpr int kNetworkBits = 64;
-  if (!peer) return "";
-  return (peer->family == Family::kIpv6 ? Masked(*peer, kNetworkBits) : *peer).ToString();
-}
-
 struct HttpResponse {
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers = {};

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "common/uuid.h"
+#include "controller/limits/network.h"
 #include "controller/rest/open_connections.h"
 #include "controller/rest/server_tls.h"
 

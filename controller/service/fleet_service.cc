@@ -6,48 +6,21 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/pki/digest.h"
 #include "common/status.h"
 #include "common/uuid.h"
-#include "controller/domain/error.h"
+#include "controller/service/agents.h"
 #include "controller/service/audit_detail.h"
 #include "controller/store/audit.h"
 #include "controller/store/controllers.h"
-#include "controller/store/principals.h"
 #include "controller/store/requests.h"
 #include "controller/store/vms.h"
 
 namespace postern::controller {
 namespace {
 
-constexpr size_t kMaxVmNameBytes = 64;
-constexpr size_t kMaxTokenBytes = 512;
 constexpr size_t kMaxFactBytes = 256;
 constexpr size_t kMaxReasonBytes = 4096;
 constexpr absl::Duration kControllerForgotten = absl::Hours(24);
-
-absl::Status NotKnown(const VmId& vm) {
-  return absl::PermissionDeniedError(
-      absl::StrCat(vm.ToString(), " is not known to this controller any more; enrol it again"));
-}
-
-absl::StatusOr<VmRow> KnownVm(SqlTransaction& transaction, const VmId& vm) {
-  POSTERN_ASSIGN_OR_RETURN(std::optional<VmRow> row, FindVmRow(transaction, vm.Key()));
-  if (!row) return NotKnown(vm);
-  return *std::move(row);
-}
-
-absl::Status Append(SqlTransaction& transaction, absl::Time now, absl::string_view operation,
-                    const VmId& vm, const AuditDetail& detail,
-                    absl::string_view status = "Succeeded") {
-  return AppendAudit(transaction, {.time = now,
-                                   .operation = std::string(operation),
-                                   .status = std::string(status),
-                                   .caller = absl::StrCat("agent:", vm.name),
-                                   .target = vm.ToString(),
-                                   .correlation_id = NewUuid(),
-                                   .detail = DetailText(detail)});
-}
 
 // The row of a stream's VM, unless the stream is over.
 absl::StatusOr<VmRow> VmOfStream(SqlTransaction& transaction, const AgentStream& stream) {
@@ -56,50 +29,14 @@ absl::StatusOr<VmRow> VmOfStream(SqlTransaction& transaction, const AgentStream&
   return absl::AbortedError("the VM has attached another time");
 }
 
-// Whether a certificate of this serial number still speaks for the VM; the one that
-// it replaced does no more.
-absl::Status UseCertificate(const std::string& serial, VmRow& row) {
-  if (!serial.empty() && serial == row.certificate_serial) {
-    row.previous_serial.clear();
-    return absl::OkStatus();
-  }
-  if (!serial.empty() && serial == row.previous_serial) return absl::OkStatus();
-  return absl::PermissionDeniedError(absl::StrCat("this certificate of ", row.id.ToString(),
-                                                  " was replaced by another; enrol the VM again"));
-}
-
 // What an agent says, as far as it is kept.
 std::string Bounded(const std::string& text, size_t most) { return text.substr(0, most); }
-
-absl::Status CheckToken(const std::optional<JoinToken>& token, absl::Time now) {
-  if (token && !token->revoked && token->uses_left > 0 && now < token->expires) {
-    return absl::OkStatus();
-  }
-  // Which of these it is helps only who should not have it.
-  return absl::UnauthenticatedError(
-      "the join token is unknown, used up, revoked or over; whoever manages the VM makes another "
-      "(POST /postern/v1/join-tokens)");
-}
-
-absl::StatusOr<VmId> VmOf(const JoinToken& token, absl::string_view name) {
-  // A token for one VM says which: what the host calls itself is its own affair.
-  if (token.scope.vm.empty()) {
-    POSTERN_RETURN_IF_ERROR(CheckName("virtual machine", name, kMaxVmNameBytes));
-  }
-  return VmId{.subscription = token.scope.subscription,
-              .resource_group = token.scope.resource_group,
-              .name = token.scope.vm.empty() ? std::string(name) : token.scope.vm};
-}
 
 AuditDetail GrantDetail(const PortRow& row) {
   return {{"request", row.request_id},
           {"grant", row.port.grant_id},
           {"requestor", row.requestor},
           {"port", absl::StrCat(row.port.number)}};
-}
-
-std::string TimeText(absl::Time time) {
-  return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", time, absl::UTCTimeZone());
 }
 
 void AddUsage(const RequestedPort& port, AuditDetail& detail) {
@@ -170,7 +107,8 @@ class Taking {
     if (row.port.applied) return Update(row);
     row.port.applied = now_;
     POSTERN_RETURN_IF_ERROR(Update(row));
-    return Append(transaction_, now_, OperationOf(ReportedState::kActive), vm_, GrantDetail(row));
+    return AppendOfAgent(transaction_, now_, OperationOf(ReportedState::kActive), vm_,
+                         GrantDetail(row));
   }
 
   absl::Status TakeEnd(const ReportedGrant& reported, PortRow& row) {
@@ -190,8 +128,8 @@ class Taking {
     detail["reason"] = Bounded(reported.reason, kMaxReasonBytes);
     if (reported.end) detail["end"] = TimeText(*reported.end);
     AddUsage(port, detail);
-    return Append(transaction_, now_, OperationOf(reported.state), vm_, detail,
-                  reported.state == ReportedState::kNotMade ? "Failed" : "Succeeded");
+    return AppendOfAgent(transaction_, now_, OperationOf(reported.state), vm_, detail,
+                         reported.state == ReportedState::kNotMade ? "Failed" : "Succeeded");
   }
 
   absl::Status Update(const PortRow& row) { return UpdatePortRow(transaction_, row); }
@@ -220,64 +158,6 @@ WantedGrant WantedOf(PortRow row) {
 
 }  // namespace
 
-FleetService::FleetService(Database& database, const Clock& clock)
-    : database_(database), clock_(clock), id_(NewUuid()) {}
-
-absl::StatusOr<VmId> FleetService::Enroll(absl::string_view join_token, absl::string_view name,
-                                          const std::string& address) {
-  if (join_token.size() > kMaxTokenBytes) {
-    return absl::InvalidArgumentError("the join token is too long to be one");
-  }
-  VmId vm;
-  const absl::Status written = database_.Write([&](SqlTransaction& transaction) -> absl::Status {
-    const absl::Time now = clock_.Read().wall;
-    POSTERN_ASSIGN_OR_RETURN(std::optional<JoinToken> token,
-                             FindJoinToken(transaction, Sha256Hex(join_token)));
-    POSTERN_RETURN_IF_ERROR(CheckToken(token, now));
-    POSTERN_ASSIGN_OR_RETURN(vm, VmOf(*token, name));
-    POSTERN_ASSIGN_OR_RETURN(std::optional<VmRow> row, FindVmRow(transaction, vm.Key()));
-    if (row && token->scope.vm.empty()) {
-      return absl::UnauthenticatedError(absl::StrCat(
-          vm.ToString(), " has joined already; a token for it alone lets it in again"));
-    }
-    if (!row) row = VmRow{.id = vm, .location = token->location};
-    row->enrolled = now;
-    // Whoever has joined before does not speak for it any more.
-    row->certificate_serial.clear();
-    row->previous_serial.clear();
-    row->stream.clear();
-    row->controller.clear();
-    POSTERN_RETURN_IF_ERROR(PutVmRow(transaction, *row));
-    --token->uses_left;
-    POSTERN_RETURN_IF_ERROR(PutJoinToken(transaction, *token));
-    return Append(transaction, now, "Postern/virtualMachines/enroll", vm,
-                  {{"join_token", token->id}, {"address", address}});
-  });
-  POSTERN_RETURN_IF_ERROR(written);
-  return vm;
-}
-
-absl::Status FleetService::RecordCertificate(const VmId& vm, const std::string& serial,
-                                             absl::Time expires, const std::string& renewed) {
-  return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
-    POSTERN_ASSIGN_OR_RETURN(VmRow row, KnownVm(transaction, vm));
-    row.certificate_serial = serial;
-    row.previous_serial = renewed;
-    row.certificate_expires = expires;
-    POSTERN_RETURN_IF_ERROR(PutVmRow(transaction, row));
-    return Append(transaction, clock_.Read().wall, "Postern/virtualMachines/certificate", vm,
-                  {{"serial", serial}, {"expires", TimeText(expires)}});
-  });
-}
-
-absl::Status FleetService::CheckCertificate(const VmId& vm, const std::string& serial) {
-  return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
-    POSTERN_ASSIGN_OR_RETURN(VmRow row, KnownVm(transaction, vm));
-    POSTERN_RETURN_IF_ERROR(UseCertificate(serial, row));
-    return PutVmRow(transaction, row);
-  });
-}
-
 absl::Status FleetService::KeepAlive() {
   return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
     const absl::Time now = clock_.Read().wall;
@@ -288,7 +168,7 @@ absl::Status FleetService::KeepAlive() {
 
 absl::Status FleetService::Attached(const AgentStream& stream, const std::string& serial,
                                     const AgentFacts& facts) {
-  return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
+  const absl::Status written = database_.Write([&](SqlTransaction& transaction) -> absl::Status {
     POSTERN_ASSIGN_OR_RETURN(VmRow row, KnownVm(transaction, stream.vm));
     POSTERN_RETURN_IF_ERROR(UseCertificate(serial, row));
     const absl::Time now = clock_.Read().wall;
@@ -302,6 +182,8 @@ absl::Status FleetService::Attached(const AgentStream& stream, const std::string
     row.clock_skew = facts.clock_skew;
     return PutVmRow(transaction, row);
   });
+  RecordRefusal(written, "Postern/virtualMachines/attach", stream.vm);
+  return written;
 }
 
 absl::Status FleetService::Detached(const std::vector<AgentStream>& ended) {
@@ -357,7 +239,7 @@ absl::StatusOr<std::map<std::string, int64_t>> FleetService::Revisions() {
 }
 
 absl::Status FleetService::Take(const AgentStream& stream, const Report& report) {
-  return database_.Write([&](SqlTransaction& transaction) -> absl::Status {
+  const absl::Status written = database_.Write([&](SqlTransaction& transaction) -> absl::Status {
     POSTERN_ASSIGN_OR_RETURN(VmRow row, VmOfStream(transaction, stream));
     const absl::Time now = clock_.Read().wall;
     Taking taking(transaction, stream.vm, now);
@@ -369,6 +251,8 @@ absl::Status FleetService::Take(const AgentStream& stream, const Report& report)
     row.last_seen = now;
     return PutVmRow(transaction, row);
   });
+  RecordRefusal(written, "Postern/grants/report", stream.vm);
+  return written;
 }
 
 }  // namespace postern::controller

@@ -17,7 +17,9 @@
 #include "common/clock.h"
 #include "controller/domain/request.h"
 #include "controller/domain/resource_id.h"
+#include "controller/limits/rate_limit.h"
 #include "controller/store/database.h"
+#include "controller/store/principals.h"
 
 namespace postern::controller {
 
@@ -100,9 +102,10 @@ class FleetService {
   // `database` and `clock` are borrowed.
   FleetService(Database& database, const Clock& clock);
 
-  // The VM that `join_token` lets in: uses it up by one, and records the VM.
+  // The VM that `join_token` lets in: uses it up by one, and records the VM. Until the
+  // VM has attached, the same token lets it in again without being used up by that.
   // `name` is the VM's, where the token is not for one alone. `address` is for
-  // the audit.
+  // the audit, where refusals are as well, as far as they are not too many.
   absl::StatusOr<VmId> Enroll(absl::string_view join_token, absl::string_view name,
                               const std::string& address);
   // Records that the VM is given a certificate of this serial number, good until
@@ -133,10 +136,17 @@ class FleetService {
   absl::Status Take(const AgentStream& stream, const Report& report);
 
  private:
+  absl::Status Join(SqlTransaction& transaction, const VmId& vm, JoinToken& token,
+                    const std::string& address);
+  void RecordRefusal(const absl::Status& status, absl::string_view operation, const VmId& vm,
+                     const std::string& address = "");
+
   Database& database_;
   const Clock& clock_;
   // Of this controller, among those that share the store.
   const std::string id_;
+  RateLimit refusals_;
+  RateLimit all_refusals_;
 };
 
 }  // namespace postern::controller

@@ -21,6 +21,7 @@
 namespace postern::controller {
 namespace {
 
+constexpr absl::Duration kJoinTokenForgotten = absl::Hours(24 * 30);
 constexpr size_t kMaxPrincipalBytes = 256;
 constexpr size_t kMaxLocationBytes = 64;
 constexpr int kMaxUses = 100'000;
@@ -97,6 +98,8 @@ absl::StatusOr<NewJoinToken> AccessService::CreateJoinToken(const Caller& caller
                   .created_by = caller.principal};
     change.detail["join_token"] = made.token.id;
     change.detail["uses"] = absl::StrCat(uses);
+    POSTERN_RETURN_IF_ERROR(
+        DeleteJoinTokensBefore(change.transaction, change.now - kJoinTokenForgotten));
     return PutJoinToken(change.transaction, made.token);
   };
   POSTERN_RETURN_IF_ERROR(Decide(caller, "Postern/joinTokens/write", scope.ToString(), body));
@@ -120,17 +123,15 @@ absl::StatusOr<std::vector<JoinToken>> AccessService::ListJoinTokens(const Calle
 
 absl::Status AccessService::RevokeJoinToken(const Caller& caller, const std::string& id) {
   return Decide(caller, "Postern/joinTokens/delete", id, [&](Change& change) -> absl::Status {
-    POSTERN_ASSIGN_OR_RETURN(const std::vector<JoinToken> tokens,
-                             AllJoinTokens(change.transaction));
-    for (const JoinToken& token : tokens) {
-      if (token.id != id) continue;
-      POSTERN_RETURN_IF_ERROR(Require(change.transaction, caller, Action::kManageVm, token.scope));
-      JoinToken revoked = token;
-      revoked.revoked = true;
-      return PutJoinToken(change.transaction, revoked);
+    POSTERN_ASSIGN_OR_RETURN(std::optional<JoinToken> token,
+                             FindJoinTokenById(change.transaction, id));
+    if (!token) {
+      return CodedError(absl::StatusCode::kNotFound, "ResourceNotFound",
+                        absl::StrCat("there is no join token ", id));
     }
-    return CodedError(absl::StatusCode::kNotFound, "ResourceNotFound",
-                      absl::StrCat("there is no join token ", id));
+    POSTERN_RETURN_IF_ERROR(Require(change.transaction, caller, Action::kManageVm, token->scope));
+    token->revoked = true;
+    return PutJoinToken(change.transaction, *token);
   });
 }
 

@@ -37,7 +37,7 @@ absl::StatusOr<std::vector<AccessToken>> AccessTokens(SqlTransaction& transactio
       const std::vector<SqlRow> rows,
       transaction.Query(absl::StrCat("SELECT id, principal, secret_hash, created_us, expires_us, "
                                      "created_by, revoked FROM tokens ",
-                                     where, " ORDER BY created_us, id", kListed),
+                                     where, " ORDER BY created_us DESC, id", kListed),
                         values));
   std::vector<AccessToken> tokens;
   for (const SqlRow& row : rows) {
@@ -60,7 +60,7 @@ absl::StatusOr<std::vector<JoinToken>> JoinTokens(SqlTransaction& transaction,
       transaction.Query(absl::StrCat("SELECT id, secret_hash, scope, location, uses_left, "
                                      "created_us, expires_us, created_by, revoked "
                                      "FROM join_tokens ",
-                                     where, " ORDER BY created_us, id", kListed),
+                                     where, " ORDER BY created_us DESC, id", kListed),
                         values));
   std::vector<JoinToken> tokens;
   for (const SqlRow& row : rows) {
@@ -158,8 +158,18 @@ absl::StatusOr<std::optional<JoinToken>> FindJoinToken(SqlTransaction& transacti
   return FirstOf(JoinTokens(transaction, "WHERE secret_hash = $1", {secret_hash}));
 }
 
+absl::StatusOr<std::optional<JoinToken>> FindJoinTokenById(SqlTransaction& transaction,
+                                                           const std::string& id) {
+  return FirstOf(JoinTokens(transaction, "WHERE id = $1", {id}));
+}
+
 absl::StatusOr<std::vector<JoinToken>> AllJoinTokens(SqlTransaction& transaction) {
   return JoinTokens(transaction, "", {});
+}
+
+absl::Status DeleteJoinTokensBefore(SqlTransaction& transaction, absl::Time time) {
+  return transaction.Execute("DELETE FROM join_tokens WHERE expires_us < $1", {TimeValue(time)})
+      .status();
 }
 
 }  // namespace postern::controller

@@ -37,6 +37,7 @@ struct AccessToken {
 absl::Status PutAccessToken(SqlTransaction& transaction, const AccessToken& token);
 absl::StatusOr<std::optional<AccessToken>> FindAccessToken(SqlTransaction& transaction,
                                                            const std::string& secret_hash);
+// The newest first, 10,000 at most.
 absl::StatusOr<std::vector<AccessToken>> AllAccessTokens(SqlTransaction& transaction);
 absl::StatusOr<bool> RevokeAccessToken(SqlTransaction& transaction, const std::string& id);
 
@@ -57,7 +58,12 @@ struct JoinToken {
 absl::Status PutJoinToken(SqlTransaction& transaction, const JoinToken& token);
 absl::StatusOr<std::optional<JoinToken>> FindJoinToken(SqlTransaction& transaction,
                                                        const std::string& secret_hash);
+absl::StatusOr<std::optional<JoinToken>> FindJoinTokenById(SqlTransaction& transaction,
+                                                           const std::string& id);
+// The newest first, 10,000 at most.
 absl::StatusOr<std::vector<JoinToken>> AllJoinTokens(SqlTransaction& transaction);
+// Forgets those that were over before `time`.
+absl::Status DeleteJoinTokensBefore(SqlTransaction& transaction, absl::Time time);
 
 }  // namespace postern::controller
 

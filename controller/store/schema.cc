@@ -102,6 +102,8 @@ const std::vector<std::vector<const char*>>& Migrations() {
       {
           // A stream is as good as the controller that holds it.
           R"(ALTER TABLE vms ADD COLUMN controller TEXT NOT NULL DEFAULT '')",
+          // The id of the join token that it joined with.
+          R"(ALTER TABLE vms ADD COLUMN join_token TEXT NOT NULL DEFAULT '')",
           R"(CREATE TABLE controllers (id TEXT PRIMARY KEY, seen_us BIGINT NOT NULL))",
       },
   };

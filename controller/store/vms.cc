@@ -15,11 +15,12 @@ namespace {
 constexpr char kColumns[] =
     "vm, location, enrolled_us, certificate_serial, certificate_expires_us, stream, attached_us, "
     "last_seen_us, agent_version, hostname, enforces, clock_skew_us, wanted_revision, "
-    "applied_revision, previous_serial, controller";
+    "applied_revision, previous_serial, controller, join_token";
 
 absl::StatusOr<VmRow> VmRowOf(const SqlRow& row) {
   VmRow vm{.location = row.Text(1),
            .enrolled = TimeOf(row, 2),
+           .join_token = row.Text(16),
            .certificate_serial = row.Text(3),
            .previous_serial = row.Text(14),
            .certificate_expires = TimeOf(row, 4),
@@ -63,20 +64,34 @@ absl::Status PutVmRow(SqlTransaction& transaction, const VmRow& vm) {
           "INSERT INTO vms (vm_key, vm, location, subscription, group_key, enrolled_us, "
           "certificate_serial, certificate_expires_us, stream, attached_us, last_seen_us, "
           "agent_version, hostname, enforces, clock_skew_us, wanted_revision, applied_revision, "
-          "previous_serial, controller) "
+          "previous_serial, controller, join_token) "
           "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
-          "$18, $19) "
+          "$18, $19, $20) "
           "ON CONFLICT (vm_key) DO UPDATE SET location = $3, enrolled_us = $6, "
           "certificate_serial = $7, certificate_expires_us = $8, stream = $9, attached_us = $10, "
           "last_seen_us = $11, agent_version = $12, hostname = $13, enforces = $14, "
           "clock_skew_us = $15, wanted_revision = $16, applied_revision = $17, "
-          "previous_serial = $18, controller = $19",
-          {vm.id.Key(), vm.id.ToString(), vm.location, vm.id.subscription,
-           absl::AsciiStrToLower(vm.id.resource_group), TimeValue(vm.enrolled),
-           vm.certificate_serial, TimeValue(vm.certificate_expires), vm.stream,
-           TimeValue(vm.attached), TimeValue(vm.last_seen), vm.agent_version, vm.hostname,
-           int64_t{vm.enforces}, DurationValue(vm.clock_skew), vm.wanted_revision,
-           vm.applied_revision, vm.previous_serial, vm.controller})
+          "previous_serial = $18, controller = $19, join_token = $20",
+          {vm.id.Key(),
+           vm.id.ToString(),
+           vm.location,
+           vm.id.subscription,
+           absl::AsciiStrToLower(vm.id.resource_group),
+           TimeValue(vm.enrolled),
+           vm.certificate_serial,
+           TimeValue(vm.certificate_expires),
+           vm.stream,
+           TimeValue(vm.attached),
+           TimeValue(vm.last_seen),
+           vm.agent_version,
+           vm.hostname,
+           int64_t{vm.enforces},
+           DurationValue(vm.clock_skew),
+           vm.wanted_revision,
+           vm.applied_revision,
+           vm.previous_serial,
+           vm.controller,
+           vm.join_token})
       .status();
 }
 

@@ -23,6 +23,8 @@ struct VmRow {
   VmId id = {};
   std::string location = {};
   absl::Time enrolled = {};
+  // The id of the join token that it joined with.
+  std::string join_token = {};
   std::string certificate_serial = {};
   // Of the certificate before, until the newest is used; empty after that.
   std::string previous_serial = {};
@@ -31,6 +33,7 @@ struct VmRow {
   std::string stream = {};
   // The controller that holds the stream; empty with it.
   std::string controller = {};
+  // Since it joined.
   std::optional<absl::Time> attached = {};
   std::optional<absl::Time> last_seen = {};
   std::string agent_version = {};

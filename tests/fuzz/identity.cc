@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "common/grpc/peer.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace postern {

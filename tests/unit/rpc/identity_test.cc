@@ -1,4 +1,5 @@
 #include "agent/rpc/identity.h"
+#include "common/grpc/peer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

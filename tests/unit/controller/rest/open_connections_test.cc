@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "controller/limits/network.h"
 #include "controller/rest/http.h"
 
 namespace postern::controller {

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "tests/unit/controller/service/fixture.h"
@@ -26,6 +27,46 @@ TEST_P(ServiceTest, AJoinTokenIsUsedUp) {
   EXPECT_EQ(fleet_->Enroll(secret, "db-2", "192.0.2.1")->name, "db-2");
   EXPECT_EQ(fleet_->Enroll(secret, "db-3", "192.0.2.1").status().code(),
             absl::StatusCode::kUnauthenticated);
+}
+
+TEST_P(ServiceTest, AJoinTokenLetsItsVmInAgainUntilThatHasAttached) {
+  const Scope group = {.subscription = Vm("").subscription, .resource_group = "web"};
+  for (const Scope& scope : {group, Scope::Of(Vm("db-1"))}) {
+    const std::string secret = SecretFor(*access_, By("owner"), scope, 1);
+    ASSERT_TRUE(fleet_->Enroll(secret, "db-1", "192.0.2.1").ok());
+    EXPECT_TRUE(fleet_->Enroll(secret, "db-1", "192.0.2.1").ok());
+    ASSERT_EQ(fleet_->RecordCertificate(Vm("db-1"), kSerial, absl::InfiniteFuture(), ""),
+              absl::OkStatus());
+    ASSERT_EQ(fleet_->Attached(StreamOf("db-1"), kSerial, {}), absl::OkStatus());
+    EXPECT_FALSE(fleet_->Enroll(secret, "db-1", "192.0.2.1").ok());
+  }
+}
+
+TEST_P(ServiceTest, WhoIsNotLetInIsOnRecordButFillsNoStore) {
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_FALSE(fleet_->Enroll("postern-join-x", "db-1", "192.0.2.1").ok());
+  }
+  const std::vector<AuditRow> strangers = Audit("Postern/virtualMachines/enroll");
+  const auto denied = [](const AuditRow& row) { return row.status == "Denied"; };
+  EXPECT_EQ(std::count_if(strangers.begin(), strangers.end(), denied), 10);
+
+  EXPECT_FALSE(fleet_->Attached(StreamOf("web-1", "stolen"), "0b", {}).ok());
+  const std::vector<AuditRow> stolen = Audit("Postern/virtualMachines/attach");
+  ASSERT_THAT(stolen, SizeIs(1));
+  EXPECT_EQ(stolen[0].status, "Denied");
+  EXPECT_EQ(stolen[0].caller, "agent:web-1");
+  EXPECT_EQ(stolen[0].target, Vm("web-1").ToString());
+  EXPECT_THAT(stolen[0].detail, HasSubstr("was replaced"));
+}
+
+TEST_P(ServiceTest, JoinTokensAreForgottenAWhileAfterTheirEnd) {
+  SecretFor(*access_, By("owner"), Scope::Of(Vm("db-1")), 1);
+  clock_.Advance(absl::Hours(24 * 31));
+  SecretFor(*access_, By("owner"), Scope::Of(Vm("db-2")), 1);
+  const absl::StatusOr<std::vector<JoinToken>> tokens = access_->ListJoinTokens(By("owner"));
+  ASSERT_TRUE(tokens.ok());
+  ASSERT_THAT(*tokens, SizeIs(1));
+  EXPECT_EQ(tokens->front().scope.vm, "db-2");
 }
 
 TEST_P(ServiceTest, AJoinTokenOfAGroupTakesOverNoVmThatIsThere) {
