@@ -12,6 +12,16 @@
 #include "common/status.h"
 
 namespace postern {
+namespace {
+
+// What is in force again where an order could not be put in force.
+AuditKind OppositeOf(AuditKind order) {
+  return order == AuditKind::kArmed            ? AuditKind::kDisarmed
+         : order == AuditKind::kLockdownLifted ? AuditKind::kLockedDown
+                                               : AuditKind::kArmed;
+}
+
+}  // namespace
 
 GatekeeperOptions Gatekeeper::Effective(GatekeeperOptions options) const {
   if (!standing_.armed || options.gate.enforce) return options;
@@ -32,12 +42,18 @@ absl::Status Gatekeeper::TakeStanding(Standing standing, AuditKind kind, absl::s
   if (status.ok()) return status;
   // The order is not in force, so it must not stand in the ledger either.
   standing_ = std::move(standing);
+  const Now now = with_.clock.Read();
   Write back;
   back.standing = standing_;
+  back.audit = AgentEvent(OppositeOf(kind), actor,
+                          absl::StrCat("as before: what was asked for could not be put in force: ",
+                                       status.message()),
+                          now.wall);
   std::vector<Write> writes = {std::move(back)};
   if (absl::Status recorded = Commit(writes); !recorded.ok()) {
-    KeepUnrecorded(std::move(writes.front()), recorded, with_.clock.Read());
+    KeepUnrecorded(std::move(writes.front()), recorded, now);
   }
+  AnnounceRecorded();
   return status;
 }
 

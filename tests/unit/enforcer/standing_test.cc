@@ -215,6 +215,20 @@ TEST_F(StandingTest, AConfirmedGateStaysArmed) {
   EXPECT_FALSE(Enforces());
 }
 
+// Whoever reads the record sees that the gate was not closed.
+TEST_F(StandingTest, AnOrderThatTheKernelRefusesIsTakenBackInTheRecord) {
+  Observe();
+  firewall_.FailCommits(absl::UnavailableError("refused"));
+  ASSERT_FALSE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
+  ASSERT_GE(store_.audit().size(), 2U);
+  const AuditEvent& order = store_.audit().end()[-2];
+  const AuditEvent& back = store_.audit().end()[-1];
+  EXPECT_EQ(order.kind, AuditKind::kArmed);
+  EXPECT_EQ(back.kind, AuditKind::kDisarmed);
+  EXPECT_EQ(back.actor, "alice");
+  EXPECT_THAT(back.detail, HasSubstr("refused"));
+}
+
 TEST_F(StandingTest, AnArmedGateGoesBackAfterACrashAsWell) {
   Observe();
   ASSERT_TRUE(gatekeeper_->Arm(absl::Minutes(10), "alice").ok());
