@@ -271,6 +271,8 @@ class Gatekeeper {
   absl::Status Commit(std::vector<Write>& writes);
   // The wall time to write beside the events; empty where they tell it.
   std::optional<absl::Time> TimeToRecord(const Now& now) const;
+  // How the clocks stand to each other; empty where that is recorded.
+  std::optional<BootClock> ClockToRecord(const Now& now) const;
   // Once whoever asked has an answer: in the order of their numbers, by which a
   // watcher resumes.
   void AnnounceRecorded();
@@ -435,6 +437,8 @@ class Gatekeeper {
   std::optional<absl::Time> last_seen_;
   // What was written last beside the events.
   std::optional<absl::Time> recorded_time_;
+  // Of this boot, or of an earlier one whose grants wait.
+  std::optional<BootClock> recorded_clock_;
   // Both clocks at the last step, and the last sleep, that were told of: smaller ones
   // add up from there.
   Now compared_at_;

@@ -51,6 +51,7 @@ absl::Status Gatekeeper::Start(absl::string_view ledger_replaced, bool enforced_
   audit_number_ = state->last_audit_number;
   last_seen_ = state->last_seen;
   recorded_time_ = state->last_seen;
+  recorded_clock_ = state->clock;
   compared_at_ = now;
   std::vector<Write> writes;
   if (!ledger_replaced.empty()) {
@@ -135,8 +136,14 @@ absl::Status Gatekeeper::RestoreGrants(const std::vector<Grant>& stored, const N
     const bool can_be_judged = is_of_this_boot || withheld_reason_.empty();
     if (!is_of_this_boot && can_be_judged) {
       // The clock that does not step began anew: what is left is told by wall
-      // time, and is never more than the whole.
-      grant.deadline = now.boot + (grant.end - grant.start);
+      // time, and is never more than the whole, nor than was left by a wall clock
+      // that had been set back.
+      absl::Duration left = grant.end - grant.start;
+      if (recorded_clock_ && recorded_clock_->boot_id == grant.boot_id) {
+        const absl::Time end = recorded_clock_->began + grant.deadline.since_boot();
+        left = std::min(left, end - now.wall);
+      }
+      grant.deadline = now.boot + left;
       grant.boot_id = boot_id_;
     }
     if (can_be_judged) {

@@ -109,6 +109,8 @@ absl::Status Gatekeeper::Commit(std::vector<Write>& writes) {
   }
   const std::optional<absl::Time> seen = TimeToRecord(now);
   if (seen && !writes.empty()) writes.back().seen = seen;
+  const std::optional<BootClock> clock = ClockToRecord(now);
+  if (clock && !writes.empty()) writes.back().clock = clock;
   const absl::Status status = with_.store.Commit(writes);
   Observe(commit_latency_, now.boot);
   if (!status.ok()) {
@@ -122,6 +124,7 @@ absl::Status Gatekeeper::Commit(std::vector<Write>& writes) {
   marked_.clear();
   for (Write& write : writes) {
     if (write.seen) recorded_time_ = write.seen;
+    if (write.clock) recorded_clock_ = write.clock;
     if (write.audit) announcements_.push_back(*std::move(write.audit));
   }
   return absl::OkStatus();
@@ -135,6 +138,17 @@ std::optional<absl::Time> Gatekeeper::TimeToRecord(const Now& now) const {
   if (!withheld_.empty() && !WhyClockIsNotTrusted(now).empty()) return last_seen_;
   if (recorded_time_ && now.wall < *recorded_time_) return now.wall;
   return std::nullopt;
+}
+
+// Grants that wait are of another boot, and judged by its clock.
+std::optional<BootClock> Gatekeeper::ClockToRecord(const Now& now) const {
+  // Time servers move the one against the other all the time.
+  constexpr absl::Duration kLeast = absl::Milliseconds(1);
+  if (!withheld_.empty()) return std::nullopt;
+  const BootClock clock = {.boot_id = boot_id_, .began = now.wall - now.boot.since_boot()};
+  const bool is_known = recorded_clock_ && recorded_clock_->boot_id == boot_id_ &&
+                        absl::AbsDuration(clock.began - recorded_clock_->began) < kLeast;
+  return is_known ? std::nullopt : std::make_optional(clock);
 }
 
 // A withdrawal that waited for the disk would leave open what should be closed.

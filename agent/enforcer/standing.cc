@@ -45,10 +45,10 @@ absl::Status Gatekeeper::TakeStanding(Standing standing, AuditKind kind, absl::s
   const Now now = with_.clock.Read();
   Write back;
   back.standing = standing_;
-  back.audit = AgentEvent(OppositeOf(kind), actor,
-                          absl::StrCat("as before: what was asked for could not be put in force: ",
-                                       status.message()),
-                          now.wall);
+  back.audit = AgentEvent(
+      OppositeOf(kind), actor,
+      absl::StrCat("as before: what was asked for could not be put in force: ", status.message()),
+      now.wall);
   std::vector<Write> writes = {std::move(back)};
   if (absl::Status recorded = Commit(writes); !recorded.ok()) {
     KeepUnrecorded(std::move(writes.front()), recorded, now);

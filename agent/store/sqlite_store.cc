@@ -80,8 +80,13 @@ ALTER TABLE grants ADD COLUMN earlier_sources TEXT NOT NULL DEFAULT '';
 )sql";
 
 // Each brings a ledger from the version that is its position to the next.
+constexpr char kBootClock[] = R"sql(
+ALTER TABLE standing ADD COLUMN clock_boot_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE standing ADD COLUMN clock_began_ns INTEGER;
+)sql";
+
 constexpr const char* kMigrations[] = {kFirstSchema, kStandingOrders, kPendingSessions,
-                                       kEarlierSources};
+                                       kEarlierSources, kBootClock};
 constexpr int64_t kSchemaVersion = std::size(kMigrations);
 
 constexpr char kGrantColumns[] =
@@ -190,6 +195,7 @@ struct SqliteStore::Statements {
   SqliteStatement list_audit;
   SqliteStatement put_standing;
   SqliteStatement put_seen;
+  SqliteStatement put_clock;
 
   static absl::StatusOr<std::unique_ptr<Statements>> Prepare(SqliteDatabase& database);
 };
@@ -241,11 +247,14 @@ absl::StatusOr<std::unique_ptr<SqliteStore::Statements>> SqliteStore::Statements
                        "confirm_within_ns = ?"));
   POSTERN_ASSIGN_OR_RETURN(SqliteStatement put_seen,
                            database.Prepare("UPDATE standing SET seen_ns = ?"));
-  return std::make_unique<Statements>(
-      Statements{std::move(begin), std::move(commit), std::move(rollback), std::move(put),
-                 std::move(erase), std::move(insert_event), std::move(clear_pending),
-                 std::move(find), std::move(list_live), std::move(list_all), std::move(first_since),
-                 std::move(list_audit), std::move(put_standing), std::move(put_seen)});
+  POSTERN_ASSIGN_OR_RETURN(
+      SqliteStatement put_clock,
+      database.Prepare("UPDATE standing SET clock_boot_id = ?, clock_began_ns = ?"));
+  return std::make_unique<Statements>(Statements{
+      std::move(begin), std::move(commit), std::move(rollback), std::move(put), std::move(erase),
+      std::move(insert_event), std::move(clear_pending), std::move(find), std::move(list_live),
+      std::move(list_all), std::move(first_since), std::move(list_audit), std::move(put_standing),
+      std::move(put_seen), std::move(put_clock)});
 }
 
 SqliteStore::SqliteStore(SqliteDatabase database, std::unique_ptr<Statements> statements)
@@ -318,7 +327,8 @@ absl::Status SqliteStore::LoadStanding(StoredState& state) {
       SqliteStatement row,
       database_.Prepare("SELECT seen_ns, lockdown_since_ns, lockdown_actor, lockdown_reason, "
                         "armed_since_ns, armed_actor, confirm_by_ns, confirm_deadline_ns, "
-                        "confirm_boot_id, confirm_within_ns FROM standing"));
+                        "confirm_boot_id, confirm_within_ns, clock_boot_id, clock_began_ns "
+                        "FROM standing"));
   POSTERN_ASSIGN_OR_RETURN(const bool found, row.Step());
   if (!found) return absl::DataLossError("the table of standing orders has no row");
   state.last_seen = DecodeTime(row.OptionalInt(0));
@@ -331,6 +341,9 @@ absl::Status SqliteStore::LoadStanding(StoredState& state) {
       state.standing.armed->confirm_by = ConfirmBy{*by, BootTime(absl::Nanoseconds(row.Int(7))),
                                                    row.Text(8), absl::Nanoseconds(row.Int(9))};
     }
+  }
+  if (const auto began = DecodeTime(row.OptionalInt(11))) {
+    state.clock = BootClock{.boot_id = row.Text(10), .began = *began};
   }
   return absl::OkStatus();
 }
@@ -358,6 +371,11 @@ absl::Status SqliteStore::Apply(const Write& write) {
   if (write.standing) POSTERN_RETURN_IF_ERROR(Put(*write.standing));
   if (write.seen) {
     POSTERN_RETURN_IF_ERROR(statements_->put_seen.Bind(1, EncodeTime(*write.seen)).Run());
+  }
+  if (write.clock) {
+    POSTERN_RETURN_IF_ERROR(statements_->put_clock.Bind(1, write.clock->boot_id)
+                                .Bind(2, EncodeTime(write.clock->began))
+                                .Run());
   }
   return absl::OkStatus();
 }

@@ -18,6 +18,15 @@
 
 namespace postern {
 
+// How the clocks of one boot stood to each other.
+struct BootClock {
+  std::string boot_id;
+  // The wall time of the boot, by the wall clock as it was set last.
+  absl::Time began;
+
+  friend bool operator==(const BootClock&, const BootClock&) = default;
+};
+
 // What a start needs to know of the past.
 struct StoredState {
   std::vector<Grant> live;
@@ -29,6 +38,7 @@ struct StoredState {
   // The later of the last event's time and of the last `seen`; empty in a new
   // ledger.
   std::optional<absl::Time> last_seen;
+  std::optional<BootClock> clock;
 };
 
 // One part of a transaction; the parts that are set are applied in this order.
@@ -43,6 +53,8 @@ struct Write {
   std::optional<Standing> standing = std::nullopt;
   // The wall time now, from which a later start tells a clock that went back.
   std::optional<absl::Time> seen = std::nullopt;
+  // The clocks now, from which a later boot tells how much of a grant was left.
+  std::optional<BootClock> clock = std::nullopt;
 };
 
 // Owned and called by one thread. Errors:

@@ -17,6 +17,7 @@ absl::StatusOr<StoredState> FakeStore::Load() {
   if (!audit_.empty()) state.last_audit_number = audit_.back().number;
   state.standing = standing_;
   state.last_seen = last_seen_;
+  state.clock = clock_;
   if (!audit_.empty()) {
     const absl::Time time = audit_.back().time;
     state.last_seen = std::max(last_seen_.value_or(time), time);
@@ -46,6 +47,7 @@ absl::Status FakeStore::Commit(const std::vector<Write>& writes) {
     }
     if (write.standing) standing_ = *write.standing;
     if (write.seen) last_seen_ = *write.seen;
+    if (write.clock) clock_ = *write.clock;
   }
   ++commits_;
   return absl::OkStatus();

@@ -37,6 +37,7 @@ class FakeStore final : public Store {
   const std::map<std::string, Grant, std::less<>>& grants() const { return grants_; }
   const std::vector<AuditEvent>& audit() const { return audit_; }
   const Standing& standing() const { return standing_; }
+  const std::optional<BootClock>& clock() const { return clock_; }
 
  private:
   absl::Status commit_failure_;
@@ -46,6 +47,7 @@ class FakeStore final : public Store {
   int64_t last_sequence_ = 0;
   Standing standing_;
   std::optional<absl::Time> last_seen_;
+  std::optional<BootClock> clock_;
 };
 
 }  // namespace postern

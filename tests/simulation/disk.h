@@ -58,6 +58,8 @@ class SimulatedDisk final : public Store {
   // The last time that was written and is to be believed.
   std::optional<absl::Time> last_seen() const { return last_seen_; }
 
+  std::optional<BootClock> clock() const { return store_.clock(); }
+
   bool locked_down() const { return store_.standing().lockdown.has_value(); }
   // What is durable.
   const Grant* Find(absl::string_view id) const;

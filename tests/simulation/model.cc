@@ -141,7 +141,9 @@ Version Renewed(const Version& version, const Now& now, bool trusted) {
   if (renewed->withheld) {
     if (!trusted) return renewed;
     renewed->withheld = false;
-    renewed->deadline = now.boot + (renewed->end - renewed->start);
+    renewed->deadline =
+        now.boot + std::min(renewed->end - renewed->start, renewed->end_by_boot - now.wall);
+    renewed->end_by_boot = absl::InfiniteFuture();
   }
   renewed->deadline = std::min(renewed->deadline, now.boot + (renewed->end - now.wall));
   return renewed;

@@ -30,6 +30,8 @@ struct ModelGrant {
   GrantState state = GrantState::kActive;
   // The machine has booted since, and the daemon has not restored it.
   bool withheld = false;
+  // Then: its end by the wall clock as that was set last in the boot it is of.
+  absl::Time end_by_boot = absl::InfiniteFuture();
 
   bool cut() const { return asked.on_expiry.value_or(OnExpiry::kKeep) != OnExpiry::kKeep; }
   bool LiveAt(BootTime time) const {

@@ -166,13 +166,18 @@ void World::Reboot() {
   }
   host_.Kill();
   Resolve();
+  const std::string boot_id = host_.clock.BootId();
   host_.clock.Synchronise(synchronised);
   host_.Reboot(down);
   // The gate at boot is closed and knows no grants.
   trouble_ = BootTime();
   for (Entry& entry : entries_) {
     entry.kernel.clear();
-    if (entry.now && entry.now->state == GrantState::kActive) entry.now->withheld = true;
+    if (!entry.now || entry.now->state != GrantState::kActive || entry.now->withheld) continue;
+    entry.now->withheld = true;
+    if (const auto clock = host_.disk.clock(); clock && clock->boot_id == boot_id) {
+      entry.now->end_by_boot = clock->began + entry.now->deadline.since_boot();
+    }
   }
   PlanFaults();
   StartAgain();

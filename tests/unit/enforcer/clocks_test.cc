@@ -173,6 +173,47 @@ TEST_F(ClocksTest, AClockThatWasSetBackIsTrustedAfterTheNextReboot) {
   EXPECT_TRUE(Admits("203.0.113.7"));
 }
 
+TEST_F(ClocksTest, AClockThatWasSetBackGivesNothingMoreAfterAReboot) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Hours(2)).ok());
+  Pass(absl::Minutes(90));
+  clock_.StepWall(-absl::Hours(1));
+  gatekeeper_->OnClockChanged();
+  Reboot(clock_.Read().wall + absl::Minutes(10));
+  EXPECT_TRUE(Admits("203.0.113.7"));
+  Pass(absl::Minutes(20) - absl::Seconds(1));
+  EXPECT_TRUE(Admits("203.0.113.7"));
+  Pass(absl::Seconds(1));
+  EXPECT_FALSE(Admits("203.0.113.7"));
+}
+
+TEST_F(ClocksTest, AClockThatWasSetBackAndRightAgainTakesNothingAtAReboot) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Hours(2)).ok());
+  clock_.StepWall(-absl::Hours(1));
+  gatekeeper_->OnClockChanged();
+  clock_.StepWall(absl::Hours(1));
+  gatekeeper_->OnClockChanged();
+  Reboot(clock_.Read().wall + absl::Minutes(10));
+  Pass(absl::Minutes(110) - absl::Seconds(1));
+  EXPECT_TRUE(Admits("203.0.113.7"));
+}
+
+TEST_F(ClocksTest, GrantsThatWaitedOverTwoRebootsAreJudgedByTheirOwn) {
+  ASSERT_TRUE(Create(1, "203.0.113.7", absl::Hours(2)).ok());
+  Pass(absl::Minutes(90));
+  clock_.StepWall(-absl::Hours(1));
+  gatekeeper_->OnClockChanged();
+  const absl::Time before = clock_.Read().wall;
+  clock_.SetSynchronised(false);
+  Reboot(before - absl::Hours(100));
+  Reboot(before - absl::Hours(100));
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  clock_.StepWall(before + absl::Minutes(10) - clock_.Read().wall);
+  gatekeeper_->OnClockChanged();
+  EXPECT_TRUE(Admits("203.0.113.7"));
+  Pass(absl::Minutes(20));
+  EXPECT_FALSE(Admits("203.0.113.7"));
+}
+
 TEST_F(ClocksTest, WithheldGrantsAreLookedAtAgainByThemselves) {
   ASSERT_TRUE(Create(1, "203.0.113.7", absl::Hours(1)).ok());
   clock_.SetSynchronised(false);

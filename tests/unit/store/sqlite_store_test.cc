@@ -80,6 +80,11 @@ class SqliteStoreTest : public ::testing::Test {
     ASSERT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
   }
+  // Makes the ledger one of the schema before the last.
+  static std::string WithoutClock() {
+    return "ALTER TABLE standing DROP COLUMN clock_boot_id;"
+           "ALTER TABLE standing DROP COLUMN clock_began_ns; PRAGMA user_version = 4;";
+  }
   void RunSql(const std::string& sql) {
     store_.reset();
     sqlite3* database = nullptr;
@@ -185,10 +190,10 @@ TEST_F(SqliteStoreTest, SessionsArePendingUntilTheyAreSaidToBeEnded) {
 
 TEST_F(SqliteStoreTest, ALedgerOfTheSecondSchemaIsTakenOver) {
   ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1)), AuditWrite(FullEvent(1))}).ok());
-  RunSql(
-      "ALTER TABLE grants DROP COLUMN earlier_sources;"
-      "DROP INDEX pending_sessions; DROP INDEX audit_times;"
-      "ALTER TABLE grants DROP COLUMN sessions_pending; PRAGMA user_version = 2");
+  RunSql(WithoutClock() +
+         "ALTER TABLE grants DROP COLUMN earlier_sources;"
+         "DROP INDEX pending_sessions; DROP INDEX audit_times;"
+         "ALTER TABLE grants DROP COLUMN sessions_pending; PRAGMA user_version = 2");
   Reopen();
   Grant taken_over = FullGrant(1);
   taken_over.earlier_sources.clear();
@@ -198,13 +203,31 @@ TEST_F(SqliteStoreTest, ALedgerOfTheSecondSchemaIsTakenOver) {
 
 TEST_F(SqliteStoreTest, ALedgerOfTheThirdSchemaIsTakenOver) {
   ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1))}).ok());
-  RunSql("ALTER TABLE grants DROP COLUMN earlier_sources; PRAGMA user_version = 3");
+  RunSql(WithoutClock() +
+         "ALTER TABLE grants DROP COLUMN earlier_sources; PRAGMA user_version = 3");
   Reopen();
   Grant taken_over = FullGrant(1);
   taken_over.earlier_sources.clear();
   EXPECT_THAT(store_->Load()->live, ElementsAre(taken_over));
   ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1))}).ok());
   EXPECT_EQ(**store_->FindGrant(Id(1)), FullGrant(1));
+}
+
+TEST_F(SqliteStoreTest, ALedgerOfTheFourthSchemaIsTakenOver) {
+  ASSERT_TRUE(store_->Commit({PutWrite(FullGrant(1))}).ok());
+  RunSql(WithoutClock());
+  Reopen();
+  EXPECT_THAT(store_->Load()->live, ElementsAre(FullGrant(1)));
+  EXPECT_EQ(store_->Load()->clock, std::nullopt);
+}
+
+TEST_F(SqliteStoreTest, TheClocksAreReadBack) {
+  EXPECT_EQ(store_->Load()->clock, std::nullopt);
+  Write write;
+  write.clock = BootClock{.boot_id = "b0", .began = absl::FromUnixNanos(1'700'000'000'123'456'789)};
+  ASSERT_TRUE(store_->Commit({write}).ok());
+  Reopen();
+  EXPECT_EQ(store_->Load()->clock, write.clock);
 }
 
 TEST_F(SqliteStoreTest, OnlyTheOwnerMayRead) {
