@@ -48,6 +48,11 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Wanted
 
  private:
   absl::Status Take(const v1::AgentMessage& message);
+  // It was cut off while its hello was taken.
+  bool IsDone() {
+    const std::lock_guard lock(mutex_);
+    return done_;
+  }
   void ReadWanted();
   // With mutex_ held: ends the stream once nothing is being written.
   void FinishIfIdle();
@@ -69,6 +74,7 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Wanted
   bool busy_ = false;
   bool writing_ = false;
   bool finished_ = false;
+  bool done_ = false;
   std::optional<boost::asio::steady_timer> patience_;
   std::optional<absl::Status> end_;
   v1::WantedState state_;
@@ -95,6 +101,7 @@ absl::Status Stream::Take(const v1::AgentMessage& message) {
     POSTERN_RETURN_IF_ERROR(streams_.Told(streams_.fleet_.Attached(who_, serial_, facts)));
     attached_ = true;
     streams_.Register(shared_from_this());
+    if (IsDone()) streams_.Forget(*this);
     Check();
     return absl::OkStatus();
   }
@@ -174,6 +181,10 @@ void Stream::CutOffLater() {
 }
 
 void Stream::OnDone() {
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+  }
   streams_.Forget(*this);
   // Whoever still holds it lets it go; gRPC calls nothing any more.
   const std::shared_ptr<Stream> self = std::exchange(self_, nullptr);

@@ -200,6 +200,16 @@ TEST_F(StreamsTest, ATokenIsUsedByWhatCanBeSignedAlone) {
   EXPECT_EQ(code(), grpc::OK);
 }
 
+TEST_F(StreamsTest, AStreamThatIsCutOffAtItsHelloIsForgotten) {
+  const grpc::SslCredentialsOptions tls = Joined("web-1");
+  for (int i = 0; i < 50; ++i) {
+    Client client(address(), tls);
+    client.Attach();
+  }
+  EXPECT_TRUE(Eventually([&] { return !access_->GetVm(owner_, Vm("web-1"))->attached; }));
+  EXPECT_TRUE(Eventually([&] { return server_->attached() == 0; }));
+}
+
 TEST_F(StreamsTest, StrangersAskOnlySoOften) {
   Client stranger(address(), Stranger());
   v1::EnrollRequest enroll;
