@@ -113,7 +113,7 @@ absl::StatusOr<HttpResponse> GetVm(AccessService& access, const ApiOptions&, con
 
 absl::StatusOr<HttpResponse> RemoveVm(AccessService& access, const ApiOptions&, const Call& call) {
   POSTERN_ASSIGN_OR_RETURN(const VmId vm, VmOf(call));
-  return DoneResponse(access.RemoveVm(call.caller, vm));
+  return DoneResponse(access.RemoveVm(call.caller, vm, call.target.Query("force") == "true"));
 }
 
 absl::StatusOr<HttpResponse> ListRequests(AccessService& access, const ApiOptions&,

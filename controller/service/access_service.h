@@ -134,8 +134,9 @@ class AccessService {
   absl::StatusOr<Page<VmView>> ListVms(const Caller& caller, const Where& where,
                                        const std::string& page);
   absl::StatusOr<VmView> GetVm(const Caller& caller, const VmId& id);
-  // Forgets the VM: its certificate is not accepted any more.
-  absl::Status RemoveVm(const Caller& caller, const VmId& id);
+  // Forgets the VM: its certificate is not accepted any more. FAILED_PRECONDITION where
+  // its agent has not closed yet what was withdrawn, unless by force.
+  absl::Status RemoveVm(const Caller& caller, const VmId& id, bool force);
 
   absl::StatusOr<NewJoinToken> CreateJoinToken(const Caller& caller, const Scope& scope,
                                                const std::string& location, int uses,
@@ -212,6 +213,11 @@ class AccessService {
   absl::StatusOr<Request> ChangeRequest(const Caller& caller, absl::string_view operation,
                                         const std::string& id,
                                         const std::function<absl::Status(Change&, Request&)>& body);
+  // The same for each of its ports that is not over, by its policy; they are
+  // Initiating until the VM has them so.
+  absl::StatusOr<Request> ChangePorts(
+      const Caller& caller, absl::string_view operation, const std::string& id,
+      const std::function<absl::Status(Change&, const Policy&, RequestedPort&)>& body);
   absl::StatusOr<NewAccessToken> PutToken(Change& change, const std::string& principal,
                                           absl::Duration lifetime, const std::string& created_by);
 

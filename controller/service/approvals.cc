@@ -7,6 +7,7 @@
 #include "controller/domain/error.h"
 #include "controller/service/access_service.h"
 #include "controller/service/authorization.h"
+#include "controller/service/request_rules.h"
 
 namespace postern::controller {
 namespace {
@@ -20,6 +21,28 @@ absl::Status CheckWaits(const Request& request) {
   if (Waits(request)) return absl::OkStatus();
   return CodedError(absl::StatusCode::kFailedPrecondition, "NotPending",
                     absl::StrCat("the request ", request.id, " does not wait for approval"));
+}
+
+// What was asked for still has to be what the policy allows, and by as many as it wants.
+absl::Status CheckStands(SqlTransaction& transaction, const Request& request) {
+  POSTERN_ASSIGN_OR_RETURN(const Policy policy, PolicyOf(transaction, request));
+  const PolicyAdditions& wants = policy.additions;
+  if (wants.approvals > request.approvals_needed ||
+      (wants.approvals > 0 && wants.approver_role != request.approver_role)) {
+    return CodedError(
+        absl::StatusCode::kFailedPrecondition, "PolicyChanged",
+        absl::StrCat("the policy wants ", wants.approvals, " approvals by a ", wants.approver_role,
+                     " by now; deny the request ", request.id, ", so that it is asked for again"));
+  }
+  for (const RequestedPort& port : request.ports) {
+    const absl::Status allowed = CheckAllowed(policy, port, port.sources, port.duration);
+    if (allowed.ok()) continue;
+    return CodedError(
+        absl::StatusCode::kFailedPrecondition, "PolicyChanged",
+        absl::StrCat("the policy has changed since: ", allowed.message(), "; deny the request ",
+                     request.id, ", so that it is asked for again"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status NotAnApprover(const Caller& caller, absl::string_view why) {
@@ -59,6 +82,7 @@ absl::StatusOr<Request> AccessService::ApproveRequest(const Caller& caller, cons
           return absl::OkStatus();
         }
         POSTERN_RETURN_IF_ERROR(CheckWaits(request));
+        POSTERN_RETURN_IF_ERROR(CheckStands(change.transaction, request));
         approved.push_back(caller.principal);
         const bool enough = approved.size() >= static_cast<size_t>(request.approvals_needed);
         POSTERN_RETURN_IF_ERROR(

@@ -29,7 +29,7 @@ absl::Status AccessService::EndPort(const PortRow& due) {
                   change.detail = {{"request", row->request_id},
                                    {"requestor", row->requestor},
                                    {"port", absl::StrCat(row->port.number)}};
-                  const bool applied = row->port.status == PortStatus::kInitiated;
+                  const bool applied = row->port.applied.has_value();
                   return Close(change, row->port,
                                applied ? EndReason::kExpired : EndReason::kNeverApplied,
                                applied ? "" : "the VM's agent did not have it before its end");
@@ -39,11 +39,12 @@ absl::Status AccessService::EndPort(const PortRow& due) {
 absl::Status AccessService::EndLapsed(const std::string& id) {
   return Decide(Itself(), "Postern/requests/lapse", id, [&](Change& change) -> absl::Status {
     POSTERN_ASSIGN_OR_RETURN(std::optional<Request> request, FindRequest(change.transaction, id));
-    change.nothing_done = !request;
+    change.nothing_done = true;
     if (!request) return absl::OkStatus();
     change.detail = {{"requestor", request->requestor}};
     for (RequestedPort& port : request->ports) {
       if (port.status != PortStatus::kPending) continue;
+      change.nothing_done = false;
       POSTERN_RETURN_IF_ERROR(
           Close(change, port, EndReason::kLapsed, "nobody approved it in time"));
     }

@@ -86,8 +86,13 @@ absl::string_view OperationOf(ReportedState state) {
 // What one report about one port changes.
 class Taking {
  public:
-  Taking(SqlTransaction& transaction, const VmId& vm, absl::Time now)
-      : transaction_(transaction), vm_(vm), now_(now) {}
+  // `revision` is that of the report; `vm` outlives this.
+  Taking(SqlTransaction& transaction, const VmRow& vm, int64_t revision, absl::Time now)
+      : transaction_(transaction),
+        vm_(vm.id),
+        clock_skew_(vm.clock_skew),
+        revision_(revision),
+        now_(now) {}
 
   absl::Status Take(const ReportedGrant& reported) {
     POSTERN_ASSIGN_OR_RETURN(std::optional<PortRow> row, FindPort(transaction_, reported.id));
@@ -96,19 +101,38 @@ class Taking {
           "the grant ", Bounded(reported.id, kMaxFactBytes), " is not one of ", vm_.ToString()));
     }
     TakeUsage(reported, row->port);
-    if (reported.state == ReportedState::kActive) return TakeActive(*row);
+    if (reported.state == ReportedState::kActive) return TakeActive(reported, *row);
     return TakeEnd(reported, *row);
   }
 
  private:
-  absl::Status TakeActive(PortRow& row) {
-    if (row.port.status != PortStatus::kInitiating) return Update(row);
-    row.port.status = PortStatus::kInitiated;
-    if (row.port.applied) return Update(row);
-    row.port.applied = now_;
+  absl::Status TakeActive(const ReportedGrant& reported, PortRow& row) {
+    RequestedPort& port = row.port;
+    // What was told before the agent had the change is no answer to it.
+    if (port.status != PortStatus::kInitiating || revision_ < row.changed_revision) {
+      return Update(row);
+    }
+    port.status = PortStatus::kInitiated;
+    if (!port.applied) port.applied = now_;
+    AuditDetail detail = GrantDetail(row);
+    const bool refused = !reported.reason.empty() && reported.end;
+    if (refused) TakeBackExtension(reported, port, detail);
     POSTERN_RETURN_IF_ERROR(Update(row));
-    return AppendOfAgent(transaction_, now_, OperationOf(ReportedState::kActive), vm_,
-                         GrantDetail(row));
+    if (!refused) {
+      return AppendOfAgent(transaction_, now_, OperationOf(ReportedState::kActive), vm_, detail);
+    }
+    return AppendOfAgent(transaction_, now_, "Postern/grants/extend", vm_, detail, "Failed");
+  }
+
+  // The agent's limits allow no more: its end stays.
+  void TakeBackExtension(const ReportedGrant& reported, RequestedPort& port,
+                         AuditDetail& detail) const {
+    port.detail = Bounded(reported.reason, kMaxReasonBytes);
+    detail["reason"] = port.detail;
+    const absl::Time end = *reported.end - clock_skew_;
+    if (!port.end || end >= *port.end) return;
+    port.duration -= *port.end - end;
+    port.end = end;
   }
 
   absl::Status TakeEnd(const ReportedGrant& reported, PortRow& row) {
@@ -136,6 +160,8 @@ class Taking {
 
   SqlTransaction& transaction_;
   const VmId& vm_;
+  const absl::Duration clock_skew_;
+  const int64_t revision_;
   const absl::Time now_;
 };
 
@@ -242,7 +268,7 @@ absl::Status FleetService::Take(const AgentStream& stream, const Report& report)
   const absl::Status written = database_.Write([&](SqlTransaction& transaction) -> absl::Status {
     POSTERN_ASSIGN_OR_RETURN(VmRow row, VmOfStream(transaction, stream));
     const absl::Time now = clock_.Read().wall;
-    Taking taking(transaction, stream.vm, now);
+    Taking taking(transaction, row, report.revision, now);
     for (const ReportedGrant& grant : report.grants) {
       POSTERN_RETURN_IF_ERROR(taking.Take(grant));
     }

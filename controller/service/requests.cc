@@ -14,6 +14,7 @@
 #include "controller/domain/error.h"
 #include "controller/service/access_service.h"
 #include "controller/service/authorization.h"
+#include "controller/service/request_rules.h"
 
 namespace postern::controller {
 namespace {
@@ -25,15 +26,6 @@ Scope GroupOf(const PolicyId& id) {
   return {.subscription = id.subscription, .resource_group = id.resource_group};
 }
 
-// Whether they may do `action` to every VM that `request` is about.
-absl::Status RequireOnVms(SqlTransaction& transaction, const Caller& caller, Action action,
-                          const Request& request) {
-  for (const RequestedPort& port : request.ports) {
-    POSTERN_RETURN_IF_ERROR(Require(transaction, caller, action, Scope::Of(port.vm)));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status RequireAsked(SqlTransaction& transaction, const Caller& caller, const PolicyId& id,
                           const Asked& asked) {
   if (asked.vms.empty()) return Require(transaction, caller, Action::kInitiate, GroupOf(id));
@@ -43,89 +35,12 @@ absl::Status RequireAsked(SqlTransaction& transaction, const Caller& caller, con
   return absl::OkStatus();
 }
 
-bool IsOver(const RequestedPort& port) { return port.status == PortStatus::kRevoked; }
-
-bool IsOver(const Request& request) {
-  return std::all_of(request.ports.begin(), request.ports.end(),
-                     [](const RequestedPort& port) { return IsOver(port); });
-}
-
-absl::Status Over(const Request& request) {
-  return CodedError(absl::StatusCode::kFailedPrecondition, "RequestOver",
-                    absl::StrCat("the request ", request.id, " is over; ask for access again"));
-}
-
-// What can still be changed without asking anew: nobody has approved another end
-// or another source.
-absl::Status CheckChangeable(const Request& request) {
-  if (IsOver(request)) return Over(request);
-  if (request.approvals_needed == 0) return absl::OkStatus();
-  return CodedError(absl::StatusCode::kFailedPrecondition, "ApprovalRequired",
-                    absl::StrCat("the request ", request.id,
-                                 " is approved, or waits to be, as it stands; ask for access "
-                                 "again to have it otherwise"));
-}
-
-std::string SourcesShown(const Sources& sources) {
-  if (sources.any()) return "*";
-  return absl::StrJoin(sources.prefixes, " ", [](std::string* out, const Prefix& prefix) {
-    absl::StrAppend(out, prefix.ToString());
-  });
-}
-
 // "22 of web-1 from 203.0.113.7/32 for 1h, ..."
 std::string PortsShown(const Request& request) {
   return absl::StrJoin(request.ports, ", ", [](std::string* out, const RequestedPort& port) {
     absl::StrAppend(out, port.number, " of ", port.vm.name, " from ", SourcesShown(port.sources),
                     " for ", DurationText(port.duration));
   });
-}
-
-// The rule that `port` stands under now.
-absl::StatusOr<PortRule> RuleOf(SqlTransaction& transaction, const PolicyId& policy_id,
-                                const RequestedPort& port) {
-  POSTERN_ASSIGN_OR_RETURN(const std::optional<Policy> policy,
-                           FindPolicy(transaction, policy_id.Key()));
-  const PolicyVm* vm = policy ? FindVm(*policy, port.vm) : nullptr;
-  if (vm != nullptr) {
-    for (const PortRule& rule : vm->ports) {
-      if (rule.number == port.number) return rule;
-    }
-  }
-  return CodedError(absl::StatusCode::kFailedPrecondition, "InvalidInitiateInput",
-                    absl::StrCat("the policy does not allow port ", port.number, " of ",
-                                 port.vm.name, " any more"));
-}
-
-absl::Status Extend(SqlTransaction& transaction, const Request& request, absl::Duration by,
-                    RequestedPort& port) {
-  POSTERN_ASSIGN_OR_RETURN(const PortRule rule, RuleOf(transaction, request.policy, port));
-  if (port.duration + by > rule.max_duration) {
-    return CodedError(
-        absl::StatusCode::kFailedPrecondition, "InvalidInitiateInput",
-        absl::StrCat("port ", port.number, " would be open for ", DurationText(port.duration + by),
-                     " in all; the policy allows at most ", DurationText(rule.max_duration)));
-  }
-  port.duration += by;
-  if (port.end) *port.end += by;
-  return absl::OkStatus();
-}
-
-absl::Status Move(SqlTransaction& transaction, const Request& request, const Sources& sources,
-                  RequestedPort& port) {
-  POSTERN_ASSIGN_OR_RETURN(const PortRule rule, RuleOf(transaction, request.policy, port));
-  const bool within = sources.any() ? rule.allowed_sources.any()
-                                    : std::all_of(sources.prefixes.begin(), sources.prefixes.end(),
-                                                  [&rule](const Prefix& prefix) {
-                                                    return rule.allowed_sources.Contains(prefix);
-                                                  });
-  if (!within) {
-    return CodedError(absl::StatusCode::kFailedPrecondition, "InvalidInitiateInput",
-                      absl::StrCat("the policy does not allow port ", port.number, " from ",
-                                   SourcesShown(sources)));
-  }
-  port.sources = sources;
-  return absl::OkStatus();
 }
 
 // "MICROSECONDS:ID" of the last request of a page.
@@ -305,52 +220,6 @@ absl::StatusOr<Request> AccessService::EndRequest(const Caller& caller, const st
         change.detail["reason"] = reason;
         for (RequestedPort& port : request.ports) {
           POSTERN_RETURN_IF_ERROR(Close(change, port, EndReason::kUserRequested, reason));
-        }
-        return absl::OkStatus();
-      });
-}
-
-absl::StatusOr<Request> AccessService::ExtendRequest(const Caller& caller, const std::string& id,
-                                                     absl::Duration by) {
-  return ChangeRequest(
-      caller, "Postern/requests/extend/action", id,
-      [&](Change& change, Request& request) -> absl::Status {
-        const bool own = request.requestor == caller.principal;
-        POSTERN_RETURN_IF_ERROR(RequireOnVms(
-            change.transaction, caller, own ? Action::kInitiate : Action::kEndOthers, request));
-        if (by <= absl::ZeroDuration()) {
-          return CodedError(absl::StatusCode::kInvalidArgument, "InvalidInitiateInput",
-                            "an extension is longer than nothing");
-        }
-        POSTERN_RETURN_IF_ERROR(CheckChangeable(request));
-        change.detail["by"] = DurationText(by);
-        for (RequestedPort& port : request.ports) {
-          if (IsOver(port)) continue;
-          POSTERN_RETURN_IF_ERROR(Extend(change.transaction, request, by, port));
-          POSTERN_RETURN_IF_ERROR(UpdatePort(change.transaction, port, 0));
-          POSTERN_RETURN_IF_ERROR(NextRevision(change.transaction, port.vm.Key()).status());
-          change.vms.insert(port.vm.Key());
-        }
-        return absl::OkStatus();
-      });
-}
-
-absl::StatusOr<Request> AccessService::MoveRequest(const Caller& caller, const std::string& id,
-                                                   const Sources& sources) {
-  return ChangeRequest(
-      caller, "Postern/requests/move/action", id,
-      [&](Change& change, Request& request) -> absl::Status {
-        const bool own = request.requestor == caller.principal;
-        POSTERN_RETURN_IF_ERROR(RequireOnVms(
-            change.transaction, caller, own ? Action::kInitiate : Action::kEndOthers, request));
-        POSTERN_RETURN_IF_ERROR(CheckChangeable(request));
-        change.detail["to"] = SourcesShown(sources);
-        for (RequestedPort& port : request.ports) {
-          if (IsOver(port)) continue;
-          POSTERN_RETURN_IF_ERROR(Move(change.transaction, request, sources, port));
-          POSTERN_RETURN_IF_ERROR(UpdatePort(change.transaction, port, 0));
-          POSTERN_RETURN_IF_ERROR(NextRevision(change.transaction, port.vm.Key()).status());
-          change.vms.insert(port.vm.Key());
         }
         return absl::OkStatus();
       });

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
@@ -20,6 +21,23 @@ constexpr size_t kVmPage = 500;
 absl::Status NoVm(const VmId& id) {
   return CodedError(absl::StatusCode::kNotFound, "ResourceNotFound",
                     absl::StrCat(id.ToString(), " has not joined this controller"));
+}
+
+// An agent that is turned away hears of no withdrawal.
+absl::Status CheckNothingOpen(SqlTransaction& transaction, const VmRow& vm, absl::Time now) {
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<PortRow> withdrawn,
+                           WithdrawnPorts(transaction, vm.id.Key(), vm.applied_revision));
+  absl::Time last = absl::InfinitePast();
+  for (const PortRow& row : withdrawn) {
+    if (!row.end_told && row.port.end) last = std::max(last, *row.port.end);
+  }
+  if (!vm.last_seen || last <= now) return absl::OkStatus();
+  return CodedError(
+      absl::StatusCode::kFailedPrecondition, "ResourceInUse",
+      absl::StrCat("the agent of ", vm.id.ToString(),
+                   " has not confirmed that what was opened is closed, which ends by itself at ",
+                   absl::FormatTime(absl::RFC3339_sec, last, absl::UTCTimeZone()),
+                   "; let it attach first, or remove the VM by force and leave that open"));
 }
 
 VmView VmViewOf(const VmRow& vm, const VmHistory& history,
@@ -97,7 +115,7 @@ absl::StatusOr<VmView> AccessService::GetVm(const Caller& caller, const VmId& id
   return view;
 }
 
-absl::Status AccessService::RemoveVm(const Caller& caller, const VmId& id) {
+absl::Status AccessService::RemoveVm(const Caller& caller, const VmId& id, bool force) {
   return Decide(
       caller, "Microsoft.Compute/virtualMachines/delete", id.ToString(),
       [&](Change& change) -> absl::Status {
@@ -116,6 +134,11 @@ absl::Status AccessService::RemoveVm(const Caller& caller, const VmId& id) {
         for (PortRow& row : live) {
           POSTERN_RETURN_IF_ERROR(
               Close(change, row.port, EndReason::kPolicyDeleted, "the VM was removed"));
+        }
+        if (force) {
+          change.detail["force"] = "true";
+        } else {
+          POSTERN_RETURN_IF_ERROR(CheckNothingOpen(transaction, *vm, change.now));
         }
         change.vms.insert(key);
         return DeleteVmRow(transaction, key);

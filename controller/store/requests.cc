@@ -32,7 +32,7 @@ absl::StatusOr<PortRow> PortOf(const SqlRow& row) {
   PortRow result{.request_id = row.Text(0),
                  .requestor = row.Text(1),
                  .justification = row.Text(2),
-                 .withdrawn_revision = row.Int(17),
+                 .changed_revision = row.Int(17),
                  .end_told = row.Int(22) != 0};
   RequestedPort& port = result.port;
   POSTERN_ASSIGN_OR_RETURN(port.vm, VmId::Parse(row.Text(3)));
@@ -176,7 +176,7 @@ absl::Status UpdateApprovals(SqlTransaction& transaction, const Request& request
 }
 
 absl::Status UpdatePort(SqlTransaction& transaction, const RequestedPort& port,
-                        int64_t withdrawn_revision) {
+                        int64_t changed_revision) {
   SqlValue mapped;
   if (port.mapped_port) mapped = int64_t{*port.mapped_port};
   return transaction
@@ -188,13 +188,13 @@ absl::Status UpdatePort(SqlTransaction& transaction, const RequestedPort& port,
           {port.grant_id, SourcesText(port.sources), DurationValue(port.duration),
            TimeValue(port.end), static_cast<int64_t>(port.status),
            static_cast<int64_t>(port.reason), port.detail, mapped, TimeValue(port.applied),
-           TimeValue(port.closed), withdrawn_revision, port.usage.packets, port.usage.bytes,
+           TimeValue(port.closed), changed_revision, port.usage.packets, port.usage.bytes,
            TimeValue(port.usage.first_used), TimeValue(port.usage.last_used)})
       .status();
 }
 
 absl::Status UpdatePortRow(SqlTransaction& transaction, const PortRow& row) {
-  POSTERN_RETURN_IF_ERROR(UpdatePort(transaction, row.port, row.withdrawn_revision));
+  POSTERN_RETURN_IF_ERROR(UpdatePort(transaction, row.port, row.changed_revision));
   return transaction
       .Execute("UPDATE request_ports SET end_told = $2 WHERE grant_id = $1",
                {row.port.grant_id, int64_t{row.end_told}})

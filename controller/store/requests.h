@@ -25,8 +25,9 @@ struct PortRow {
   std::string requestor = {};
   std::string justification = {};
   RequestedPort port = {};
-  // The VM's revision with which it was withdrawn; 0 while it was not.
-  int64_t withdrawn_revision = 0;
+  // The VM's revision with which it was withdrawn, extended or moved last; 0 while it
+  // is as it was asked for.
+  int64_t changed_revision = 0;
   // The agent has told its end.
   bool end_told = false;
 };
@@ -38,9 +39,9 @@ absl::Status InsertRequest(SqlTransaction& transaction, const Request& request,
 // What can change of a request itself: its approvals and `lapses`.
 absl::Status UpdateApprovals(SqlTransaction& transaction, const Request& request,
                              const std::optional<absl::Time>& lapses);
-// Writes what can change of a port, with the revision of its withdrawal, if any.
+// Writes what can change of a port, with the revision of its last change, if any.
 absl::Status UpdatePort(SqlTransaction& transaction, const RequestedPort& port,
-                        int64_t withdrawn_revision);
+                        int64_t changed_revision);
 // The same for all of a row.
 absl::Status UpdatePortRow(SqlTransaction& transaction, const PortRow& row);
 

@@ -181,7 +181,7 @@ TEST_F(AttachTest, WhoeverIsNotSignedByTheAuthorityIsNotSpokenTo) {
 
 TEST_F(AttachTest, AVmThatWasRemovedIsTurnedAway) {
   const std::unique_ptr<TestAgent> agent = AttachedAgent();
-  ASSERT_EQ(access_->RemoveVm(owner_, Vm("web-1")), absl::OkStatus());
+  ASSERT_EQ(access_->RemoveVm(owner_, Vm("web-1"), /*force=*/false), absl::OkStatus());
   EXPECT_TRUE(Eventually([&] {
     return agent->state().problem.find("put a new join token") != std::string::npos;
   })) << agent->state().problem;

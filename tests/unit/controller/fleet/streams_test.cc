@@ -303,7 +303,7 @@ TEST_F(StreamsTest, ALookAtAllEndsTheStreamOfAVmThatIsGone) {
   agent.Attach();
   v1::WantedState state;
   ASSERT_TRUE(agent.Hears(state));
-  ASSERT_EQ(elsewhere.RemoveVm(owner_, Vm("web-1")), absl::OkStatus());
+  ASSERT_EQ(elsewhere.RemoveVm(owner_, Vm("web-1"), /*force=*/false), absl::OkStatus());
   server_->CheckAll();
   EXPECT_EQ(agent.End().error_code(), grpc::PERMISSION_DENIED);
 }

@@ -177,6 +177,94 @@ TEST_P(ServiceTest, AMoveStaysWithinThePolicyAndKeepsTheGrant) {
             absl::StatusCode::kFailedPrecondition);
 }
 
+TEST_P(ServiceTest, AChangeIsInitiatingUntilTheVmHasIt) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  const int64_t before = WantedOf("web-1").revision;
+  ASSERT_TRUE(access_->ExtendRequest(By("ana"), request.id, absl::Hours(1)).ok());
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiating);
+  // Told before the agent heard of it.
+  const ReportedGrant active = {.id = request.ports[0].grant_id, .state = ReportedState::kActive};
+  ASSERT_EQ(fleet_->Take(StreamOf("web-1"), {.revision = before, .grants = {active}}),
+            absl::OkStatus());
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiating);
+  Apply("web-1");
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiated);
+
+  ASSERT_TRUE(
+      access_->MoveRequest(By("ana"), request.id, {.prefixes = {*Prefix::Parse("203.0.113.9")}})
+          .ok());
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiating);
+  // It was open all the time, so this is its end and no failure.
+  clock_.Advance(absl::Hours(2));
+  ASSERT_TRUE(access_->EndWhatIsDue().ok());
+  EXPECT_EQ(Get(request.id).ports[0].reason, EndReason::kExpired);
+}
+
+TEST_P(ServiceTest, AnExtensionThatTheVmRefusesLeavesTheEndAsItWas) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  const absl::Time end = *request.ports[0].end;
+  ASSERT_TRUE(access_->ExtendRequest(By("ana"), request.id, absl::Hours(1)).ok());
+  ASSERT_EQ(fleet_->Take(StreamOf("web-1"), {.revision = WantedOf("web-1").revision,
+                                             .grants = {{.id = request.ports[0].grant_id,
+                                                         .state = ReportedState::kActive,
+                                                         .reason = "limits.max_duration is 1h",
+                                                         .end = end}}}),
+            absl::OkStatus());
+  const RequestedPort port = Get(request.id).ports[0];
+  EXPECT_EQ(port.status, PortStatus::kInitiated);
+  EXPECT_EQ(port.end, end);
+  EXPECT_EQ(port.duration, absl::Hours(1));
+  EXPECT_EQ(port.detail, "limits.max_duration is 1h");
+  EXPECT_EQ(Audit("Postern/grants/extend")[0].status, "Failed");
+}
+
+TEST_P(ServiceTest, AMoveThatTheVmRefusesIsARefusal) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  ASSERT_TRUE(
+      access_->MoveRequest(By("ana"), request.id, {.prefixes = {*Prefix::Parse("203.0.113.9")}})
+          .ok());
+  ASSERT_EQ(fleet_->Take(StreamOf("web-1"), {.revision = WantedOf("web-1").revision,
+                                             .grants = {{.id = request.ports[0].grant_id,
+                                                         .state = ReportedState::kNotMade,
+                                                         .reason = "not from there"}}}),
+            absl::OkStatus());
+  EXPECT_EQ(Get(request.id).ports[0].reason, EndReason::kRefusedByAgent);
+  EXPECT_EQ(Get(request.id).ports[0].detail, "not from there");
+}
+
+TEST_P(ServiceTest, WhatIsOverIsNotChanged) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  // Nobody has told it so yet.
+  clock_.Advance(absl::Hours(1));
+  EXPECT_EQ(AzureCodeOf(access_->ExtendRequest(By("ana"), request.id, absl::Hours(1)).status()),
+            "RequestOver");
+}
+
+TEST_P(ServiceTest, AVmIsNotForgottenWhileItsPortsMayBeOpen) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  ASSERT_TRUE(access_->DeletePolicy(By("owner"), WebPolicyId(), std::nullopt).ok());
+  const absl::Status refused = access_->RemoveVm(By("owner"), Vm("web-1"), /*force=*/false);
+  EXPECT_EQ(AzureCodeOf(refused), "ResourceInUse");
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("by force"));
+  // Of the other, nothing was open.
+  EXPECT_EQ(access_->RemoveVm(By("owner"), Vm("web-2"), /*force=*/false), absl::OkStatus());
+  Apply("web-1");
+  EXPECT_EQ(access_->RemoveVm(By("owner"), Vm("web-1"), /*force=*/false), absl::OkStatus());
+}
+
+TEST_P(ServiceTest, AVmIsForgottenByForce) {
+  Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  ASSERT_TRUE(access_->DeletePolicy(By("owner"), WebPolicyId(), std::nullopt).ok());
+  EXPECT_EQ(access_->RemoveVm(By("owner"), Vm("web-1"), /*force=*/true), absl::OkStatus());
+  EXPECT_THAT(Audit("Microsoft.Compute/virtualMachines/delete")[0].detail, HasSubstr("force"));
+}
+
 TEST_P(ServiceTest, WhatThePolicyLosesEnds) {
   const Request ssh = Initiate("ana", 22, absl::Hours(1));
   const Request rdp = Initiate("ana", 3389, absl::Hours(1));
@@ -280,7 +368,7 @@ TEST_P(ServiceTest, NobodyWithoutARoleGetsAnything) {
       [&] { return access_->ExtendRequest(eve, request.id, absl::Hours(1)).status(); },
       [&] { return access_->MoveRequest(eve, request.id, Sources{}).status(); },
       [&] { return access_->GetVm(eve, Vm("web-1")).status(); },
-      [&] { return access_->RemoveVm(eve, Vm("web-1")); },
+      [&] { return access_->RemoveVm(eve, Vm("web-1"), /*force=*/false); },
       [&] {
         return access_->CreateJoinToken(eve, Scope::Of(Vm("web-1")), "west", 1, absl::Hours(1))
             .status();

@@ -93,6 +93,50 @@ TEST_P(ApprovalTest, WhatIsApprovedIsNotChanged) {
           .ok());
 }
 
+TEST_P(ApprovalTest, WhatThePolicyDoesNotAllowAnyMoreIsNotApproved) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  ASSERT_TRUE(access_->ApproveRequest(By("amy"), request.id).ok());
+  PolicyChange narrowed = WebPolicy();
+  for (PolicyVm& vm : narrowed.vms) {
+    for (PortRule& rule : vm.ports) rule.max_duration = absl::Minutes(30);
+  }
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), narrowed).ok());
+  const absl::Status refused = access_->ApproveRequest(By("abe"), request.id).status();
+  EXPECT_EQ(AzureCodeOf(refused), "PolicyChanged");
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("at most 30m"));
+  EXPECT_THAT(WantedOf("web-1").grants, IsEmpty());
+  EXPECT_TRUE(access_->DenyRequest(By("abe"), request.id, "").ok());
+}
+
+TEST_P(ApprovalTest, MoreApprovalsThanWereWantedAreAskedForAnew) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  PolicyChange stricter = WebPolicy();
+  stricter.additions = PolicyAdditions{.approvals = 3, .approver_role = "Security Admin"};
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), stricter).ok());
+  EXPECT_EQ(AzureCodeOf(access_->ApproveRequest(By("amy"), request.id).status()), "PolicyChanged");
+}
+
+TEST_P(ApprovalTest, WhatWasNotApprovedIsNotChangedOnceThePolicyWantsApprovals) {
+  PolicyChange without = WebPolicy();
+  without.additions = PolicyAdditions{};
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), without).ok());
+  const Request live = Initiate("ana", 22, absl::Hours(1));
+  PolicyChange with = WebPolicy();
+  with.additions = PolicyAdditions{.approvals = 1, .approver_role = "Security Admin"};
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), with).ok());
+  EXPECT_EQ(AzureCodeOf(access_->ExtendRequest(By("ana"), live.id, absl::Hours(1)).status()),
+            "ApprovalRequired");
+}
+
+TEST_P(ApprovalTest, WhatWasEndedWhileItWaitedDoesNotLapse) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  ASSERT_TRUE(access_->EndRequest(By("ana"), request.id, "").ok());
+  clock_.Advance(kApprovalWait);
+  ASSERT_TRUE(access_->EndWhatIsDue().ok());
+  EXPECT_THAT(Audit("Postern/requests/lapse"), IsEmpty());
+  EXPECT_EQ(Get(request.id).ports[0].reason, EndReason::kUserRequested);
+}
+
 TEST_P(ApprovalTest, AWaitingRequestReplacesNothingUntilItIsApproved) {
   PolicyChange without = WebPolicy();
   without.additions = PolicyAdditions{};

@@ -118,12 +118,12 @@ TEST_P(ServiceTest, AnAgentSpeaksForItsOwnVmAlone) {
 
 TEST_P(ServiceTest, AVmThatWasRemovedIsNotKnown) {
   Join("db-1");
-  ASSERT_EQ(access_->RemoveVm(By("owner"), Vm("db-1")), absl::OkStatus());
+  ASSERT_EQ(access_->RemoveVm(By("owner"), Vm("db-1"), /*force=*/false), absl::OkStatus());
   EXPECT_EQ(fleet_->WantedOf(StreamOf("db-1")).status().code(),
             absl::StatusCode::kPermissionDenied);
   EXPECT_EQ(fleet_->Attached(StreamOf("db-1"), kSerial, {}).code(),
             absl::StatusCode::kPermissionDenied);
-  const absl::Status in_policy = access_->RemoveVm(By("owner"), Vm("web-1"));
+  const absl::Status in_policy = access_->RemoveVm(By("owner"), Vm("web-1"), /*force=*/false);
   EXPECT_THAT(std::string(in_policy.message()), HasSubstr("in a policy"));
 }
 
