@@ -57,6 +57,10 @@ struct Access {
   absl::Duration patience;
 };
 
+struct PolicyEnableCommand {
+  std::string vm;
+};
+
 struct RequestCreateCommand {
   Access access;
   // Until it is applied, or ends.
@@ -94,6 +98,7 @@ struct VmShowCommand {
 };
 struct VmRemoveCommand {
   std::string vm;
+  bool force = false;
 };
 struct JoinTokenCreateCommand {
   // A VM, a resource group or a subscription.
@@ -138,8 +143,8 @@ struct SshProxyCommand {
 
 using ControllerCommand =
     std::variant<PolicyListCommand, PolicyShowCommand, PolicyApplyCommand, PolicyDeleteCommand,
-                 RequestCreateCommand, RequestListCommand, RequestShowCommand, RequestEndCommand,
-                 RequestExtendCommand, RequestMoveCommand, RequestApproveCommand,
+                 PolicyEnableCommand, RequestCreateCommand, RequestListCommand, RequestShowCommand,
+                 RequestEndCommand, RequestExtendCommand, RequestMoveCommand, RequestApproveCommand,
                  RequestDenyCommand, VmListCommand, VmShowCommand, VmRemoveCommand,
                  JoinTokenCreateCommand, JoinTokenListCommand, JoinTokenRevokeCommand,
                  RoleListCommand, RoleChangeCommand, TokenCreateCommand, TokenListCommand,

@@ -39,6 +39,18 @@ Verb AddNone(CLI::App& parent, const std::string& name, const std::string& descr
           [](const Environment&) -> absl::StatusOr<Command> { return ControllerCommand(Made{}); }};
 }
 
+Verb AddVmRemove(CLI::App& vm) {
+  auto command = std::make_shared<VmRemoveCommand>();
+  CLI::App* verb = AddVerb(vm, "remove", "Forget a VM: its agent is turned away",
+                           "  posternctl vm remove web-1");
+  AddValue(*verb, "VM", command->vm, "ID", kVmHelp)->required();
+  verb->add_flag("--force", command->force,
+                 "Although its agent has not closed yet what was opened on it");
+  return {verb, [command](const Environment&) -> absl::StatusOr<Command> {
+            return ControllerCommand(*command);
+          }};
+}
+
 Verb AddJoinToken(CLI::App& vm) {
   struct Options {
     std::string scope;
@@ -131,6 +143,11 @@ void AddPolicyVerbs(CLI::App& app, std::vector<Verb>& verbs) {
       "    postern: {onExpiry: cut, requireJustification: true,\n"
       "              approvals: {count: 1, role: Security Admin}}",
       "-f,--file", "FILE", "The policy; - is stdin", &PolicyApplyCommand::file));
+  verbs.push_back(AddOne(*policy, "enable",
+                         "Put a VM under the policy \"default\" with the recommended ports: 22, "
+                         "3389, 5985 and 5986, from anywhere, for three hours at most",
+                         "  posternctl policy enable web-1", "VM", "ID", kVmHelp,
+                         &PolicyEnableCommand::vm));
   verbs.push_back(AddOne(*policy, "delete", "Remove a policy; what it has opened is closed",
                          "  posternctl policy delete default", "POLICY", "ID", kPolicyHelp,
                          &PolicyDeleteCommand::policy));
@@ -144,9 +161,7 @@ void AddVmVerbs(CLI::App& app, std::vector<Verb>& verbs) {
       AddNone<VmListCommand>(*vm, "list", "The VMs that you may see", "  posternctl vm list"));
   verbs.push_back(AddOne(*vm, "show", "One VM", "  posternctl vm show web-1", "VM", "ID", kVmHelp,
                          &VmShowCommand::vm));
-  verbs.push_back(AddOne(*vm, "remove", "Forget a VM: its agent is turned away",
-                         "  posternctl vm remove web-1", "VM", "ID", kVmHelp,
-                         &VmRemoveCommand::vm));
+  verbs.push_back(AddVmRemove(*vm));
   verbs.push_back(AddJoinToken(*vm));
   verbs.push_back(AddNone<JoinTokenListCommand>(*vm, "join-tokens", "The tokens by which VMs join",
                                                 "  posternctl vm join-tokens"));

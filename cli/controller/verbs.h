@@ -18,6 +18,7 @@ int Do(const PolicyListCommand& command, Session& session);
 int Do(const PolicyShowCommand& command, Session& session);
 int Do(const PolicyApplyCommand& command, Session& session);
 int Do(const PolicyDeleteCommand& command, Session& session);
+int Do(const PolicyEnableCommand& command, Session& session);
 int Do(const RequestCreateCommand& command, Session& session);
 int Do(const RequestListCommand& command, Session& session);
 int Do(const RequestShowCommand& command, Session& session);

@@ -120,6 +120,17 @@ int Do(const PolicyApplyCommand& command, Session& session) {
                     session);
 }
 
+int Do(const PolicyEnableCommand& command, Session& session) {
+  const auto controller = session.ConnectController();
+  if (!controller.ok()) return session.Fail(controller.status());
+  const absl::StatusOr<std::string> vm = ResolveVm(*controller, command.vm);
+  if (!vm.ok()) return session.Fail(vm.status());
+  return ShowAnswer(
+      controller->Call("POST", absl::StrCat("/postern/v1/vm/enable?id=", PercentEncoded(*vm)),
+                       nullptr),
+      DescribePolicy, session);
+}
+
 int Do(const PolicyDeleteCommand& command, Session& session) {
   const auto controller = session.ConnectController();
   if (!controller.ok()) return session.Fail(controller.status());

@@ -38,8 +38,11 @@ int Do(const VmRemoveCommand& command, Session& session) {
   if (!controller.ok()) return session.Fail(controller.status());
   const absl::StatusOr<std::string> vm = ResolveVm(*controller, command.vm);
   if (!vm.ok()) return session.Fail(vm.status());
-  return ShowDone(controller->Call("DELETE", PathOf(*vm), nullptr).status(),
-                  absl::StrCat(*vm, " is forgotten; its agent is turned away"), session);
+  return ShowDone(
+      controller
+          ->Call("DELETE", absl::StrCat(PathOf(*vm), command.force ? "&force=true" : ""), nullptr)
+          .status(),
+      absl::StrCat(*vm, " is forgotten; its agent is turned away"), session);
 }
 
 int Do(const JoinTokenCreateCommand& command, Session& session) {

@@ -92,6 +92,14 @@ absl::Status CheckAdditions(const PolicyAdditions& additions) {
 
 }  // namespace
 
+std::vector<PortRule> RecommendedPorts() {
+  std::vector<PortRule> ports;
+  for (const uint16_t number : {22, 3389, 5985, 5986}) {
+    ports.push_back({.number = number, .max_duration = absl::Hours(3)});
+  }
+  return ports;
+}
+
 bool Sources::Contains(const Prefix& prefix) const {
   return any() || std::any_of(prefixes.begin(), prefixes.end(),
                               [&](const Prefix& mine) { return mine.Contains(prefix); });

@@ -44,6 +44,10 @@ struct PortRule {
   friend bool operator==(const PortRule&, const PortRule&) = default;
 };
 
+// What a VM is enabled with where nobody says otherwise, as Azure has it: SSH, RDP and
+// WinRM, each from anywhere for three hours at most.
+std::vector<PortRule> RecommendedPorts();
+
 struct PolicyVm {
   VmId id = {};
   std::vector<PortRule> ports = {};

@@ -111,6 +111,12 @@ absl::StatusOr<HttpResponse> GetVm(AccessService& access, const ApiOptions&, con
   return ItemResponse(access.GetVm(call.caller, vm));
 }
 
+absl::StatusOr<HttpResponse> EnableVm(AccessService& access, const ApiOptions&, const Call& call) {
+  POSTERN_ASSIGN_OR_RETURN(const VmId vm, VmOf(call));
+  POSTERN_ASSIGN_OR_RETURN(const PolicyView view, access.EnableVm(call.caller, vm));
+  return JsonResponse(200, PolicyJson(view));
+}
+
 absl::StatusOr<HttpResponse> RemoveVm(AccessService& access, const ApiOptions&, const Call& call) {
   POSTERN_ASSIGN_OR_RETURN(const VmId vm, VmOf(call));
   return DoneResponse(access.RemoveVm(call.caller, vm, call.target.Query("force") == "true"));
@@ -326,6 +332,7 @@ const std::vector<Route>& PosternRoutes() {
       {"GET", "/postern/v1/vms", answer::ListVms},
       {"GET", "/postern/v1/vm", answer::GetVm},
       {"DELETE", "/postern/v1/vm", answer::RemoveVm},
+      {"POST", "/postern/v1/vm/enable", answer::EnableVm},
       {"GET", "/postern/v1/requests", answer::ListRequests},
       {"GET", "/postern/v1/requests/{}", answer::GetRequest},
       {"POST", "/postern/v1/requests/{}/end", answer::EndRequest},

@@ -100,6 +100,9 @@ class AccessService {
                 std::function<void(const std::vector<std::string>&)> changed);
 
   absl::StatusOr<PolicyView> PutPolicy(const Caller& caller, const PolicyChange& change);
+  // Adds the VM with the recommended ports to the policy "default" of its group and
+  // location, which is made where there is none. A VM that is in it stays as it is.
+  absl::StatusOr<PolicyView> EnableVm(const Caller& caller, const VmId& vm);
   // NOT_FOUND, PolicyNotFound.
   absl::StatusOr<PolicyView> GetPolicy(const Caller& caller, const PolicyId& id);
   // Those that the caller may read.
@@ -204,6 +207,8 @@ class AccessService {
                             const std::string& detail);
   // Gives `request` its clock and its place before older ones of its requestor.
   static absl::Status Begin(Change& change, Request& request, bool is_new);
+  // With what it closes; its version is counted up.
+  absl::StatusOr<PolicyView> Store(Change& change, Policy policy);
   static absl::Status CloseWhatPolicyLost(Change& change, const Policy& policy);
   absl::StatusOr<PolicyView> ViewOf(SqlTransaction& transaction, Policy policy) const;
   absl::StatusOr<std::vector<VmView>> ViewsOf(SqlTransaction& transaction,

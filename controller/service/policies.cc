@@ -13,6 +13,7 @@
 namespace postern::controller {
 namespace {
 
+constexpr char kDefaultPolicy[] = "default";
 constexpr absl::Duration kShownHistory = absl::Hours(7 * 24);
 // Of a policy, with the policy; the others are listed under /postern/v1/requests.
 constexpr size_t kMostShownRequests = 1000;
@@ -57,16 +58,20 @@ void LeaveReadable(const Policy& policy, std::vector<Request>& requests) {
   std::erase_if(requests, [](const Request& request) { return request.ports.empty(); });
 }
 
+absl::Status NotJoined(const VmId& id, const std::string& target = "") {
+  return CodedError(absl::StatusCode::kNotFound, "ResourceNotFound",
+                    absl::StrCat(id.ToString(),
+                                 " has not joined this controller; its agent does with a join "
+                                 "token (POST /postern/v1/join-tokens)"),
+                    target);
+}
+
 absl::Status CheckVmsJoined(SqlTransaction& transaction, const Policy& policy) {
   for (size_t i = 0; i < policy.vms.size(); ++i) {
     const VmId& id = policy.vms[i].id;
     POSTERN_ASSIGN_OR_RETURN(const std::optional<VmRow> vm, FindVmRow(transaction, id.Key()));
     if (vm) continue;
-    return CodedError(absl::StatusCode::kNotFound, "ResourceNotFound",
-                      absl::StrCat(id.ToString(),
-                                   " has not joined this controller; its agent does with a join "
-                                   "token (POST /postern/v1/join-tokens)"),
-                      absl::StrCat("properties.virtualMachines[", i, "].id"));
+    return NotJoined(id, absl::StrCat("properties.virtualMachines[", i, "].id"));
   }
   return absl::OkStatus();
 }
@@ -103,23 +108,54 @@ absl::StatusOr<PolicyView> AccessService::PutPolicy(const Caller& caller,
                              FindPolicy(transaction, wanted.id.Key()));
     const int64_t version = present ? present->version : 0;
     POSTERN_RETURN_IF_ERROR(CheckVersion(wanted.if_version, version));
-    Policy policy{
-        .id = present ? present->id : wanted.id, .vms = wanted.vms, .version = version + 1};
+    Policy policy{.id = present ? present->id : wanted.id, .vms = wanted.vms, .version = version};
     if (wanted.additions) {
       policy.additions = *wanted.additions;
     } else if (present) {
       policy.additions = present->additions;
     }
-    POSTERN_RETURN_IF_ERROR(CheckPolicy(policy));
-    POSTERN_RETURN_IF_ERROR(CheckVmsJoined(transaction, policy));
-    POSTERN_RETURN_IF_ERROR(controller::PutPolicy(transaction, policy));
-    POSTERN_RETURN_IF_ERROR(CloseWhatPolicyLost(change, policy));
-    change.detail["virtual_machines"] = VmNames(policy);
-    POSTERN_ASSIGN_OR_RETURN(view, ViewOf(transaction, policy));
+    POSTERN_ASSIGN_OR_RETURN(view, Store(change, std::move(policy)));
     return absl::OkStatus();
   };
   POSTERN_RETURN_IF_ERROR(
       Decide(caller, ActionName(Action::kWritePolicy), wanted.id.ToString(), body));
+  return view;
+}
+
+absl::StatusOr<PolicyView> AccessService::Store(Change& change, Policy policy) {
+  ++policy.version;
+  POSTERN_RETURN_IF_ERROR(CheckPolicy(policy));
+  POSTERN_RETURN_IF_ERROR(CheckVmsJoined(change.transaction, policy));
+  POSTERN_RETURN_IF_ERROR(controller::PutPolicy(change.transaction, policy));
+  POSTERN_RETURN_IF_ERROR(CloseWhatPolicyLost(change, policy));
+  change.detail["virtual_machines"] = VmNames(policy);
+  return ViewOf(change.transaction, std::move(policy));
+}
+
+absl::StatusOr<PolicyView> AccessService::EnableVm(const Caller& caller, const VmId& vm) {
+  PolicyView view;
+  const auto body = [&](Change& change) -> absl::Status {
+    SqlTransaction& transaction = change.transaction;
+    PolicyId id{.subscription = vm.subscription, .resource_group = vm.resource_group};
+    POSTERN_RETURN_IF_ERROR(Require(transaction, caller, Action::kWritePolicy, GroupOf(id)));
+    POSTERN_ASSIGN_OR_RETURN(const std::optional<VmRow> row, FindVmRow(transaction, vm.Key()));
+    if (!row) return NotJoined(vm);
+    id.location = row->location;
+    id.name = kDefaultPolicy;
+    POSTERN_ASSIGN_OR_RETURN(std::optional<Policy> policy, FindPolicy(transaction, id.Key()));
+    if (!policy) policy = Policy{.id = id};
+    change.nothing_done = FindVm(*policy, vm) != nullptr;
+    if (change.nothing_done) {
+      POSTERN_ASSIGN_OR_RETURN(view, ViewOf(transaction, *std::move(policy)));
+      return absl::OkStatus();
+    }
+    policy->vms.push_back({.id = row->id, .ports = RecommendedPorts()});
+    change.detail["policy"] = policy->id.ToString();
+    POSTERN_ASSIGN_OR_RETURN(view, Store(change, *std::move(policy)));
+    return absl::OkStatus();
+  };
+  POSTERN_RETURN_IF_ERROR(
+      Decide(caller, "Postern/virtualMachines/enable/action", vm.ToString(), body));
   return view;
 }
 

@@ -181,6 +181,16 @@ TEST_F(FleetToolTest, RolesAndTokensComeAndGo) {
   EXPECT_THAT(refused.err, HasSubstr("posternctl token create"));
 }
 
+TEST_F(FleetToolTest, AVmIsEnabledAndForgotten) {
+  const Outcome enabled = Tool({"policy", "enable", "web-1"});
+  EXPECT_EQ(enabled.exit_code, kExitDone) << enabled.err;
+  EXPECT_THAT(enabled.out, HasSubstr("5986"));
+  EXPECT_THAT(Tool({"vm", "remove", "web-1"}).err, HasSubstr("is in a policy"));
+  EXPECT_EQ(Tool({"policy", "delete", "default"}).exit_code, kExitDone);
+  EXPECT_EQ(Tool({"vm", "remove", "web-1", "--force"}).exit_code, kExitDone);
+  EXPECT_THAT(Tool({"vm", "list"}).out, Not(HasSubstr("web-1")));
+}
+
 TEST_F(FleetToolTest, AJoinTokenIsListedWithoutItsSecretAndTakenBack) {
   const Outcome made = Tool({"vm", "join-token", "--scope", kGroup, "--uses", "3", "-o", "json"});
   const Json token = Json::parse(made.out);

@@ -257,6 +257,29 @@ TEST_P(ServiceTest, AVmIsNotForgottenWhileItsPortsMayBeOpen) {
   EXPECT_EQ(access_->RemoveVm(By("owner"), Vm("web-1"), /*force=*/false), absl::OkStatus());
 }
 
+TEST_P(ServiceTest, AVmIsEnabledWithTheRecommendedPorts) {
+  Join("db-1");
+  EXPECT_EQ(access_->EnableVm(By("eve"), Vm("db-1")).status().code(),
+            absl::StatusCode::kPermissionDenied);
+  const absl::StatusOr<PolicyView> view = access_->EnableVm(By("owner"), Vm("db-1"));
+  ASSERT_TRUE(view.ok()) << view.status();
+  EXPECT_EQ(view->policy.id.name, "default");
+  EXPECT_EQ(view->policy.id.location, "west");
+  // What the policy has already stays.
+  EXPECT_THAT(view->policy.vms, SizeIs(3));
+  const PolicyVm* vm = FindVm(view->policy, Vm("db-1"));
+  ASSERT_NE(vm, nullptr);
+  EXPECT_EQ(vm->ports, RecommendedPorts());
+  EXPECT_EQ(vm->ports.size(), 4U);
+  EXPECT_TRUE(
+      access_->Initiate(By("owner"), view->policy.id, Ask(5986, absl::Hours(3), "db-1")).ok());
+  const absl::StatusOr<PolicyView> again = access_->EnableVm(By("owner"), Vm("db-1"));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->policy.version, view->policy.version);
+  EXPECT_EQ(access_->EnableVm(By("owner"), Vm("nobody")).status().code(),
+            absl::StatusCode::kNotFound);
+}
+
 TEST_P(ServiceTest, AVmIsForgottenByForce) {
   Initiate("ana", 22, absl::Hours(1));
   Apply("web-1");
