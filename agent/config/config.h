@@ -20,6 +20,10 @@ enum class Mode : uint8_t { kEnforce, kObserve };
 // What a peer may do. Each role may do what the ones before it may.
 enum class Role : uint8_t { kViewer, kOperator, kController };
 
+// How the names begin under which grants are made that a controller wants. No peer
+// has such a name: its grants would be taken for a controller's, and ended.
+inline constexpr char kControllerActors[] = "controller:";
+
 // Who a certificate's subject alternative name stands for.
 struct PeerRule {
   // A URI ("spiffe://...") or a DNS name, compared as a whole.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
@@ -159,6 +160,10 @@ absl::StatusOr<std::string> ReadSan(const Field& field) {
   POSTERN_ASSIGN_OR_RETURN(std::string san, ReadText(field, kMaxSanBytes));
   if (san.find_first_of("* ") != std::string::npos) {
     return field.WrongKind("the whole URI or DNS name of one certificate");
+  }
+  if (absl::StartsWith(san, kControllerActors)) {
+    return field.Error(absl::StrCat("cannot begin with ", Quoted(kControllerActors),
+                                    ", which stands for the controller that the agent dials"));
   }
   return san;
 }

@@ -4,7 +4,9 @@
 #include <optional>
 #include <variant>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "agent/config/config.h"
 
 namespace postern {
 namespace {
@@ -15,6 +17,11 @@ constexpr size_t kMostAtOnce = 256;
 bool MayPass(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsResourceExhausted(status) ||
          absl::IsInternal(status) || absl::IsAborted(status);
+}
+
+// The address may be another by now, and several controllers may share what they know.
+bool IsOfController(const Grant& grant) {
+  return absl::StartsWith(grant.created_by, kControllerActors);
 }
 
 const std::string& IdOf(const Step& step) {
@@ -45,7 +52,7 @@ absl::StatusOr<Applied> Applier::Apply(WantedGrants wanted, BootTime came) {
 absl::StatusOr<v1::GrantReport> Applier::Report(const std::string& id) {
   POSTERN_ASSIGN_OR_RETURN(const Answer grant, Get(id));
   if (!grant.ok()) return grant.status();
-  if (grant->created_by != actor_) return absl::NotFoundError("another's grant");
+  if (!IsOfController(*grant)) return absl::NotFoundError("another's grant");
   return ReportOf(*grant);
 }
 
@@ -66,7 +73,7 @@ absl::StatusOr<HeldGrants> Applier::ReadHeld(Gatekeeper& gatekeeper,
     POSTERN_ASSIGN_OR_RETURN(std::vector<Grant> page, gatekeeper.List(after, kPage, false));
     for (Grant& grant : page) {
       after = grant.sequence;
-      if (grant.created_by == actor_) held.live.emplace(grant.id, std::move(grant));
+      if (IsOfController(grant)) held.live.emplace(grant.id, std::move(grant));
     }
     if (page.size() < kPage) break;
   }
@@ -146,8 +153,8 @@ absl::StatusOr<Applier::Answer> Applier::Get(const std::string& id) {
   return Asked<Answer>(mailbox_, [&id](Gatekeeper& gatekeeper) { return gatekeeper.Get(id); });
 }
 
-v1::GrantReport Applier::Told(const Grant& grant) const {
-  if (grant.created_by == actor_) return ReportOf(grant);
+v1::GrantReport Applier::Told(const Grant& grant) {
+  if (IsOfController(grant)) return ReportOf(grant);
   return RefusalOf(grant.id, "another's grant has this id");
 }
 

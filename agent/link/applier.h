@@ -49,8 +49,9 @@ struct Applied {
 // One thread at a time, and never the gatekeeper's.
 class Applier {
  public:
-  // `actor` makes the grants; those of others are not touched. `mailbox` and
-  // `clock` are borrowed.
+  // `actor` makes the grants; those of others are not touched, but for the ones that
+  // another controller has made: this one is in its place. `mailbox` and `clock` are
+  // borrowed.
   Applier(std::string actor, Mailbox& mailbox, const Clock& clock)
       : actor_(std::move(actor)), mailbox_(mailbox), clock_(clock) {}
 
@@ -58,7 +59,7 @@ class Applier {
   // Fails where the gatekeeper cannot be reached.
   absl::StatusOr<Applied> Apply(WantedGrants wanted, BootTime came);
 
-  // What the controller is told of a grant of its own. NOT_FOUND for another's.
+  // What the controller is told of a controller's grant. NOT_FOUND for another's.
   absl::StatusOr<v1::GrantReport> Report(const std::string& id);
 
  private:
@@ -73,7 +74,7 @@ class Applier {
   absl::Status SettleRefused(const Step& step, const absl::Status& why, Applied& applied);
   absl::StatusOr<std::future<Answer>> Submit(Step step);
   absl::StatusOr<Answer> Get(const std::string& id);
-  v1::GrantReport Told(const Grant& grant) const;
+  static v1::GrantReport Told(const Grant& grant);
 
   const std::string actor_;
   Mailbox& mailbox_;

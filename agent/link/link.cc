@@ -387,7 +387,9 @@ class GrpcLink final : public Link {
 
 }  // namespace
 
-std::string LinkActor(const std::string& address) { return absl::StrCat("controller:", address); }
+std::string LinkActor(const std::string& address) {
+  return absl::StrCat(kControllerActors, address);
+}
 
 std::unique_ptr<Link> Link::Start(LinkOptions options, Mailbox& mailbox, const Clock& clock) {
   return std::make_unique<GrpcLink>(std::move(options), mailbox, clock);

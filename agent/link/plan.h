@@ -39,7 +39,7 @@ absl::StatusOr<WantedGrants> ReadWanted(const v1::WantedState& state);
 
 // What this VM holds.
 struct HeldGrants {
-  // Live grants that this controller made, by their ids.
+  // Live grants that a controller made, by their ids.
   std::map<std::string, Grant> live = {};
   // Of the wanted ones, those that are known and not among these: they ended, or
   // somebody else made them.

@@ -285,6 +285,9 @@ TEST(ParseConfig, RefusesAListenSectionThatCannotServe) {
        "\"*.example.org\""},
       {FullWith("monitor, role", "\"mon\\titor\", role"),
        "23:13: listen.peers.san holds control characters: \"mon\\x09itor\""},
+      {FullWith("monitor, role", "\"controller:ctl:7444\", role"),
+       "23:13: listen.peers.san cannot begin with \"controller:\", which stands for the "
+       "controller that the agent dials"},
       {FullWith("controller.example.org:7444", "\"http://example.org:7444\""),
        "25:12: controller.address wants \"HOST:PORT\", in quotes, with an IPv6 address in "
        "brackets, not \"http://example.org:7444\""},

@@ -77,6 +77,18 @@ class ApplierTest : public testing::Test {
     return applied.value_or(Applied());
   }
 
+  // By somebody other than the applier.
+  void Make(const GrantRequest& request, const std::string& actor) {
+    std::promise<absl::StatusOr<Grant>> made;
+    ASSERT_EQ(
+        mailbox_.Submit({.request = CreateGrant{request},
+                         .actor = actor,
+                         .done = [&](absl::StatusOr<Grant> grant) { made.set_value(grant); }}),
+        absl::OkStatus());
+    const absl::StatusOr<Grant> grant = made.get_future().get();
+    ASSERT_TRUE(grant.ok()) << grant.status();
+  }
+
   v1::GrantState StateOf(const Applied& applied, int id) {
     const auto found = applied.reports.find(Id(id));
     EXPECT_NE(found, applied.reports.end()) << "there is no report of " << id;
@@ -195,18 +207,42 @@ TEST_F(ApplierTest, AMoveThatIsRefusedClosesTheGrant) {
 }
 
 TEST_F(ApplierTest, OthersGrantsAreNotTouched) {
-  std::promise<absl::StatusOr<Grant>> made;
-  ASSERT_EQ(mailbox_.Submit({.request = CreateGrant{Request(1)},
-                             .actor = "local",
-                             .done = [&](absl::StatusOr<Grant> grant) { made.set_value(grant); }}),
-            absl::OkStatus());
-  ASSERT_TRUE(made.get_future().get().ok());
+  Make(Request(1), "local");
   EXPECT_THAT(Apply({.revision = 1}).reports, IsEmpty());
   EXPECT_TRUE(Admits("203.0.113.7"));
   EXPECT_TRUE(absl::IsNotFound(applier_.Report(Id(1)).status()));
   const Applied taken = Apply({.revision = 2, .grants = {Wanted(1)}});
   EXPECT_EQ(StateOf(taken, 1), v1::GRANT_STATE_UNSPECIFIED);
   EXPECT_THAT(taken.reports.at(Id(1)).reason(), HasSubstr("another's grant"));
+}
+
+constexpr char kFormer[] = "controller:other:1";
+
+TEST_F(ApplierTest, WhatAnotherControllerMadeIsAdopted) {
+  Make(Request(1), kFormer);
+  const Applied adopted = Apply({.revision = 1, .grants = {Wanted(1)}});
+  EXPECT_EQ(StateOf(adopted, 1), v1::ACTIVE);
+  EXPECT_THAT(adopted.reports.at(Id(1)).reason(), IsEmpty());
+  GrantRequest longer = Wanted(1, "203.0.113.8");
+  longer.duration = absl::Minutes(90);
+  EXPECT_EQ(StateOf(Apply({.revision = 2, .grants = {longer}}), 1), v1::ACTIVE);
+  EXPECT_TRUE(Admits("203.0.113.8"));
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  const Grant grant = On<Grant>([](Gatekeeper& gatekeeper) { return *gatekeeper.Get(Id(1)); });
+  EXPECT_EQ(grant.end, clock_.Read().wall + absl::Minutes(90));
+}
+
+TEST_F(ApplierTest, WhatAnotherControllerMadeIsRevokedAndItsEndTold) {
+  Make(Request(1), kFormer);
+  Make(Request(2), kFormer);
+  const Applied applied =
+      Apply({.revision = 1, .withdrawn = {{Id(1), {.reason = "UserRequested"}}}});
+  EXPECT_EQ(StateOf(applied, 1), v1::REVOKED);
+  EXPECT_EQ(StateOf(applied, 2), v1::REVOKED);
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  const absl::StatusOr<v1::GrantReport> end = applier_.Report(Id(1));
+  ASSERT_TRUE(end.ok()) << end.status();
+  EXPECT_THAT(end->reason(), HasSubstr("UserRequested"));
 }
 
 TEST_F(ApplierTest, TheTimeUntilItIsMadeIsTakenOff) {
