@@ -31,6 +31,47 @@ const std::string& IdOf(const Step& step) {
   return std::get<RevokeGrant>(step).id;
 }
 
+// All grants of the controller's that live.
+absl::StatusOr<HeldGrants> ReadLive(Gatekeeper& gatekeeper) {
+  constexpr size_t kPage = 1000;
+  HeldGrants held;
+  int64_t after = 0;
+  while (true) {
+    POSTERN_ASSIGN_OR_RETURN(std::vector<Grant> page, gatekeeper.List(after, kPage, false));
+    for (Grant& grant : page) {
+      after = grant.sequence;
+      if (IsOfController(grant)) held.live.emplace(grant.id, std::move(grant));
+    }
+    if (page.size() < kPage) return held;
+  }
+}
+
+std::vector<std::string> NamedButNotLive(const WantedGrants& wanted, const HeldGrants& held) {
+  std::vector<std::string> ids;
+  for (const GrantRequest& request : wanted.grants) {
+    if (!held.live.contains(request.id)) ids.push_back(request.id);
+  }
+  for (const auto& [id, withdrawal] : wanted.withdrawn) {
+    if (!held.live.contains(id)) ids.push_back(id);
+  }
+  return ids;
+}
+
+// Of ids [begin, end) those that the ledger knows.
+absl::StatusOr<std::vector<Grant>> Find(Gatekeeper& gatekeeper, const std::vector<std::string>& ids,
+                                        size_t begin, size_t end) {
+  std::vector<Grant> found;
+  for (size_t i = begin; i < end; ++i) {
+    absl::StatusOr<Grant> grant = gatekeeper.Get(ids[i]);
+    if (grant.ok()) {
+      found.push_back(*std::move(grant));
+    } else if (!absl::IsNotFound(grant.status())) {
+      return grant.status();
+    }
+  }
+  return found;
+}
+
 }  // namespace
 
 absl::StatusOr<Applied> Applier::Apply(WantedGrants wanted, BootTime came) {
@@ -42,6 +83,10 @@ absl::StatusOr<Applied> Applier::Apply(WantedGrants wanted, BootTime came) {
   Applied applied;
   for (const Grant& grant : plan.settled) applied.reports[grant.id] = Told(grant);
   for (const auto& [id, reason] : plan.refused) applied.reports[id] = RefusalOf(id, reason);
+  for (const auto& [id, amiss] : plan.waiting) {
+    applied.pending.insert(id);
+    if (!amiss.empty()) applied.trouble = absl::StrCat("grant ", id, ": ", amiss);
+  }
   for (size_t begin = 0; begin < plan.steps.size(); begin += kMostAtOnce) {
     const size_t end = std::min(begin + kMostAtOnce, plan.steps.size());
     POSTERN_RETURN_IF_ERROR(Perform(plan.steps, begin, end, applied));
@@ -57,34 +102,18 @@ absl::StatusOr<v1::GrantReport> Applier::Report(const std::string& id) {
 }
 
 absl::StatusOr<HeldGrants> Applier::Held(const WantedGrants& wanted) {
-  using Read = absl::StatusOr<HeldGrants>;
-  POSTERN_ASSIGN_OR_RETURN(Read held, Asked<Read>(mailbox_, [&](Gatekeeper& gatekeeper) {
-                             return ReadHeld(gatekeeper, wanted);
-                           }));
-  return held;
-}
-
-absl::StatusOr<HeldGrants> Applier::ReadHeld(Gatekeeper& gatekeeper,
-                                             const WantedGrants& wanted) const {
-  constexpr size_t kPage = 1000;
-  HeldGrants held;
-  int64_t after = 0;
-  while (true) {
-    POSTERN_ASSIGN_OR_RETURN(std::vector<Grant> page, gatekeeper.List(after, kPage, false));
-    for (Grant& grant : page) {
-      after = grant.sequence;
-      if (IsOfController(grant)) held.live.emplace(grant.id, std::move(grant));
-    }
-    if (page.size() < kPage) break;
-  }
-  for (const GrantRequest& request : wanted.grants) {
-    if (held.live.contains(request.id)) continue;
-    absl::StatusOr<Grant> other = gatekeeper.Get(request.id);
-    if (other.ok()) {
-      held.others.emplace(request.id, *std::move(other));
-    } else if (!absl::IsNotFound(other.status())) {
-      return other.status();
-    }
+  using Live = absl::StatusOr<HeldGrants>;
+  POSTERN_ASSIGN_OR_RETURN(Live held, Asked<Live>(mailbox_, ReadLive));
+  POSTERN_RETURN_IF_ERROR(held.status());
+  const std::vector<std::string> ids = NamedButNotLive(wanted, *held);
+  for (size_t begin = 0; begin < ids.size(); begin += kMostAtOnce) {
+    const size_t end = std::min(begin + kMostAtOnce, ids.size());
+    using Found = absl::StatusOr<std::vector<Grant>>;
+    POSTERN_ASSIGN_OR_RETURN(Found found, Asked<Found>(mailbox_, [&](Gatekeeper& gatekeeper) {
+                               return Find(gatekeeper, ids, begin, end);
+                             }));
+    POSTERN_RETURN_IF_ERROR(found.status());
+    for (Grant& grant : *found) held->others.emplace(grant.id, std::move(grant));
   }
   return held;
 }

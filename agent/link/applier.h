@@ -66,7 +66,6 @@ class Applier {
   using Answer = absl::StatusOr<Grant>;
 
   absl::StatusOr<HeldGrants> Held(const WantedGrants& wanted);
-  absl::StatusOr<HeldGrants> ReadHeld(Gatekeeper& gatekeeper, const WantedGrants& wanted) const;
   // Steps [begin, end) of `steps`, which become one batch of the gatekeeper's.
   absl::Status Perform(const std::vector<Step>& steps, size_t begin, size_t end, Applied& applied);
   absl::Status Settle(const Step& step, const Answer& answer, Applied& applied);

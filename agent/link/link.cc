@@ -17,6 +17,7 @@
 #include "agent/link/applier.h"
 #include "agent/link/channel.h"
 #include "agent/link/enrolment.h"
+#include "agent/link/hello.h"
 #include "agent/link/plan.h"
 #include "common/status.h"
 
@@ -119,7 +120,7 @@ class GrpcLink final : public Link {
     auto session = std::make_shared<Session>();
     session->channel = ChannelTo(options_.controller.address, identity.authorities, &identity);
     session->stub = v1::ControllerService::NewStub(session->channel);
-    POSTERN_ASSIGN_OR_RETURN(const v1::AgentMessage hello, Hello());
+    POSTERN_ASSIGN_OR_RETURN(const v1::AgentMessage hello, HelloOf(options_, mailbox_, clock_));
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return absl::CancelledError("posternd stops");
@@ -153,27 +154,6 @@ class GrpcLink final : public Link {
         absl::StrCat(why.message(), " (remove ", IdentityPath(options_.state_dir),
                      ", put a new join token into controller.join_token_file, and restart the "
                      "agent)"));
-  }
-
-  absl::StatusOr<v1::AgentMessage> Hello() {
-    v1::AgentMessage message;
-    v1::AgentHello& hello = *message.mutable_hello();
-    hello.set_version(options_.version);
-    hello.set_hostname(options_.name);
-    POSTERN_ASSIGN_OR_RETURN(
-        const bool enforces, Asked<bool>(mailbox_, [&hello](Gatekeeper& gatekeeper) {
-          const Limits& limits = gatekeeper.limits();
-          for (const uint16_t port : limits.guarded_ports) {
-            hello.add_guarded_ports(port);
-          }
-          hello.mutable_max_duration()->set_seconds(absl::ToInt64Seconds(limits.max_duration));
-          return gatekeeper.enforces();
-        }));
-    hello.set_enforces(enforces);
-    const int64_t nanoseconds = absl::ToUnixNanos(clock_.Read().wall);
-    hello.mutable_clock()->set_seconds(nanoseconds / 1'000'000'000);
-    hello.mutable_clock()->set_nanos(static_cast<int32_t>(nanoseconds % 1'000'000'000));
-    return message;
   }
 
   absl::Status Take(const v1::WantedState& state) {
@@ -313,6 +293,10 @@ class GrpcLink final : public Link {
     const std::lock_guard lock(mutex_);
     if (ends_.size() >= kMostWaiting) ends_.pop_front();
     ends_.push_back(id);
+    // What the wanted state has waited for.
+    if (wanted_ != nullptr && wanted_->pending && wanted_->pending->contains(id)) {
+      wanted_->retry_at = clock_.Read().boot;
+    }
     wake_.notify_all();
   }
 

@@ -140,6 +140,37 @@ void AddWhatItLacks(const GrantRequest& wanted, const Grant& grant, absl::Time n
   if (plan.steps.size() == before) plan.settled.push_back(grant);
 }
 
+void AddWanted(const GrantRequest& wanted, const HeldGrants& held, absl::Time now, Plan& plan) {
+  const auto live = held.live.find(wanted.id);
+  const auto other = held.others.find(wanted.id);
+  if (live != held.live.end()) {
+    AddWhatItLacks(wanted, live->second, now, plan);
+  } else if (other != held.others.end()) {
+    plan.settled.push_back(other->second);
+  } else {
+    AddNew(wanted, now, plan);
+  }
+}
+
+// A live one that is not wanted.
+void AddEnd(const Grant& grant, const WantedGrants& wanted, absl::Time now, Plan& plan) {
+  const auto withdrawal = wanted.withdrawn.find(grant.id);
+  RevokeGrant revoke{.id = grant.id, .reason = "no longer wanted by the controller"};
+  if (withdrawal != wanted.withdrawn.end()) {
+    revoke.reason = withdrawal->second.reason;
+    revoke.keep_sessions = withdrawal->second.keep_sessions;
+    revoke.superseded = withdrawal->second.superseded;
+  }
+  // One that is about to end does so by itself, as its on_expiry says, except where
+  // its sessions are to go with it. Until that is told, the state is not done: the
+  // controller would not ask for the end again.
+  if (revoke.keep_sessions && grant.end <= now + kSameEnd) {
+    plan.waiting[grant.id];
+    return;
+  }
+  plan.steps.emplace_back(std::move(revoke));
+}
+
 }  // namespace
 
 absl::StatusOr<WantedGrants> ReadWanted(const v1::WantedState& state) {
@@ -167,29 +198,17 @@ Plan MakePlan(const WantedGrants& wanted, const HeldGrants& held, absl::Time now
   std::set<std::string> wanted_ids;
   for (const GrantRequest& request : wanted.grants) {
     wanted_ids.insert(request.id);
-    const auto live = held.live.find(request.id);
-    const auto other = held.others.find(request.id);
-    if (live != held.live.end()) {
-      AddWhatItLacks(request, live->second, now, plan);
-    } else if (other != held.others.end()) {
-      plan.settled.push_back(other->second);
-    } else {
-      AddNew(request, now, plan);
-    }
+    AddWanted(request, held, now, plan);
   }
   for (const auto& [id, grant] : held.live) {
-    if (wanted_ids.contains(id)) continue;
-    const auto withdrawal = wanted.withdrawn.find(id);
-    RevokeGrant revoke{.id = id, .reason = "no longer wanted by the controller"};
-    if (withdrawal != wanted.withdrawn.end()) {
-      revoke.reason = withdrawal->second.reason;
-      revoke.keep_sessions = withdrawal->second.keep_sessions;
-      revoke.superseded = withdrawal->second.superseded;
+    if (!wanted_ids.contains(id)) AddEnd(grant, wanted, now, plan);
+  }
+  for (const auto& [id, withdrawal] : wanted.withdrawn) {
+    const auto other = held.others.find(id);
+    // It ended before it was withdrawn: whoever withdrew it has not heard of that.
+    if (other != held.others.end() && other->second.state != GrantState::kActive) {
+      plan.settled.push_back(other->second);
     }
-    // One that is about to end does so by itself, as its on_expiry says, except where
-    // its sessions are to go with it.
-    if (revoke.keep_sessions && grant.end <= now + kSameEnd) continue;
-    plan.steps.emplace_back(std::move(revoke));
   }
   return plan;
 }

@@ -41,8 +41,8 @@ absl::StatusOr<WantedGrants> ReadWanted(const v1::WantedState& state);
 struct HeldGrants {
   // Live grants that a controller made, by their ids.
   std::map<std::string, Grant> live = {};
-  // Of the wanted ones, those that are known and not among these: they ended, or
-  // somebody else made them.
+  // Of those that the state names, wanted or withdrawn, the ones that are known and not
+  // among these: they ended, or somebody else made them.
   std::map<std::string, Grant> others = {};
 };
 
@@ -56,6 +56,9 @@ struct Plan {
   std::vector<Grant> settled = {};
   // Why wanted grants cannot be made, by their ids.
   std::map<std::string, std::string> refused = {};
+  // Grants that become as they should be by themselves, and have to be seen again, by
+  // their ids; with what is amiss until then, where something is.
+  std::map<std::string, std::string> waiting = {};
 };
 
 // `now` is this VM's wall clock.

@@ -57,6 +57,14 @@ class ApplierTest : public testing::Test {
   bool Admits(const std::string& source) {
     return On<bool>([&](Gatekeeper&) { return firewall_.Admits(A(source), Protocol::kTcp, 22); });
   }
+  // What is due by then is done.
+  void Advance(absl::Duration by) {
+    clock_.Advance(by);
+    On<bool>([](Gatekeeper& gatekeeper) {
+      gatekeeper.OnAlarm();
+      return true;
+    });
+  }
   void FailCommits(const absl::Status& status) {
     On<bool>([&](Gatekeeper&) {
       store_.FailCommits(status);
@@ -243,6 +251,56 @@ TEST_F(ApplierTest, WhatAnotherControllerMadeIsRevokedAndItsEndTold) {
   const absl::StatusOr<v1::GrantReport> end = applier_.Report(Id(1));
   ASSERT_TRUE(end.ok()) << end.status();
   EXPECT_THAT(end->reason(), HasSubstr("UserRequested"));
+}
+
+TEST_F(ApplierTest, WhatHadEndedBeforeItWasWithdrawnIsToldWithItsUsage) {
+  Apply({.revision = 1, .grants = {Wanted(1)}});
+  On<bool>([&](Gatekeeper& gatekeeper) {
+    const AccessKey key = Key("203.0.113.7", 22);
+    firewall_.Use(SetOf(key, AdmissionOf(OnExpiry::kKeep)), key, {.packets = 3, .bytes = 180});
+    return gatekeeper.Get(Id(1)).ok();
+  });
+  Advance(absl::Hours(1));
+  const Applied applied =
+      Apply({.revision = 2,
+             .withdrawn = {{Id(1), {.reason = "Expired", .keep_sessions = true}}, {Id(2), {}}}});
+  EXPECT_EQ(StateOf(applied, 1), v1::EXPIRED);
+  EXPECT_EQ(applied.reports.at(Id(1)).usage().packets(), 3u);
+  EXPECT_EQ(applied.reports.at(Id(1)).usage().bytes(), 180u);
+  EXPECT_EQ(applied.reports.size(), 1u);
+  EXPECT_THAT(applied.pending, IsEmpty());
+}
+
+// The controller asks for an end until a state without it is done.
+TEST_F(ApplierTest, AStateIsNotDoneBeforeWhatIsAboutToEndHasEnded) {
+  Apply({.revision = 1, .grants = {Wanted(1)}});
+  Advance(absl::Hours(1) - absl::Seconds(1));
+  const WantedGrants over = {.revision = 2,
+                             .withdrawn = {{Id(1), {.reason = "Expired", .keep_sessions = true}}}};
+  const Applied before = Apply(over);
+  EXPECT_THAT(before.pending, ElementsAre(Id(1)));
+  EXPECT_THAT(before.trouble, IsEmpty());
+  Advance(absl::Seconds(1));
+  const Applied after = Apply(over);
+  EXPECT_THAT(after.pending, IsEmpty());
+  EXPECT_EQ(StateOf(after, 1), v1::EXPIRED);
+}
+
+// More than are looked up at once.
+TEST_F(ApplierTest, ManyEndsAreTold) {
+  options_.limits.max_live_grants = 1000;
+  On<bool>([&](Gatekeeper& gatekeeper) { return gatekeeper.Reconfigure(options_, "agent").ok(); });
+  WantedGrants wanted = {.revision = 1};
+  WantedGrants over = {.revision = 2};
+  for (int i = 1; i <= 600; ++i) {
+    wanted.grants.push_back(Wanted(i));
+    over.withdrawn[Id(i)] = {};
+  }
+  Apply(std::move(wanted));
+  Advance(absl::Hours(1));
+  const Applied applied = Apply(std::move(over));
+  EXPECT_EQ(applied.reports.size(), 600u);
+  EXPECT_EQ(StateOf(applied, 600), v1::EXPIRED);
 }
 
 TEST_F(ApplierTest, TheTimeUntilItIsMadeIsTakenOff) {

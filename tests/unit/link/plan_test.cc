@@ -119,7 +119,9 @@ TEST(MakePlanTest, WhatIsAboutToEndEndsByItself) {
   const WantedGrants over = {.revision = 2,
                              .withdrawn = {{kFirst, {.reason = "Expired", .keep_sessions = true}}}};
   const HeldGrants held = {.live = {{kFirst, Held(kFirst, absl::Seconds(1))}}};
-  EXPECT_THAT(MakePlan(over, held, kNow).steps, IsEmpty());
+  const Plan plan = MakePlan(over, held, kNow);
+  EXPECT_THAT(plan.steps, IsEmpty());
+  EXPECT_THAT(plan.waiting, ElementsAre(Pair(kFirst, "")));
   EXPECT_THAT(MakePlan(over, {.live = {{kFirst, Held(kFirst, absl::Seconds(5))}}}, kNow).steps,
               SizeIs(1));
   // Somebody wants it closed, and its sessions with it.
@@ -156,6 +158,19 @@ TEST(MakePlanTest, WhatHasEndedHereIsToldAndNotMadeAgain) {
   EXPECT_THAT(plan.steps, IsEmpty());
   ASSERT_THAT(plan.settled, SizeIs(1));
   EXPECT_EQ(ReportOf(plan.settled[0]).state(), v1::REVOKED);
+}
+
+TEST(MakePlanTest, WhatHadEndedBeforeItWasWithdrawnIsTold) {
+  Grant ended = Held(kFirst);
+  ended.state = GrantState::kExpired;
+  const WantedGrants withdrawn = {
+      .revision = 2,
+      .withdrawn = {{kFirst, {.reason = "UserRequested"}}, {kSecond, {.reason = "UserRequested"}}}};
+  const Plan plan =
+      MakePlan(withdrawn, {.others = {{kFirst, ended}, {kSecond, Held(kSecond)}}}, kNow);
+  EXPECT_THAT(plan.steps, IsEmpty());
+  ASSERT_THAT(plan.settled, SizeIs(1));
+  EXPECT_EQ(plan.settled[0].id, kFirst);
 }
 
 v1::WantedState Good() {

@@ -72,6 +72,55 @@ TEST_F(AttachTest, WhatEndedOnTheVmMeanwhileIsToldOnItsReturn) {
   EXPECT_FALSE(agent->Admits("203.0.113.7"));
 }
 
+TEST_F(AttachTest, AnEndAndItsUsageAreToldAfterTheControllerWasAwayAndTheAgentStartedAgain) {
+  const std::unique_ptr<TestAgent> agent = AttachedAgent();
+  PutPolicy();
+  const Request request = Ask("203.0.113.7", absl::Hours(1));
+  ASSERT_TRUE(Becomes(request, PortStatus::kInitiated));
+  server_.reset();
+  agent->Use("203.0.113.7", 7);
+  agent->RevokeLocally(request.ports[0].grant_id);
+  agent->Stop();
+  agent->Start();
+  StartServer();
+  EXPECT_TRUE(Becomes(request, PortStatus::kRevoked));
+  EXPECT_EQ(PortOf(request).usage.packets, 7);
+  EXPECT_EQ(PortOf(request).usage.bytes, 420);
+  EXPECT_TRUE(PortOf(request).usage.last_used);
+  EXPECT_THAT(PortOf(request).detail, HasSubstr("on the VM"));
+}
+
+TEST_F(AttachTest, WhatExpiredWhileTheAgentWasDownIsTold) {
+  const std::unique_ptr<TestAgent> agent = AttachedAgent();
+  PutPolicy();
+  const Request request = Ask("203.0.113.7", absl::Hours(1));
+  ASSERT_TRUE(Becomes(request, PortStatus::kInitiated));
+  agent->Stop();
+  agent->Advance(absl::Hours(2));
+  agent->Start();
+  EXPECT_TRUE(Becomes(request, PortStatus::kRevoked));
+  EXPECT_EQ(PortOf(request).reason, EndReason::kExpired);
+}
+
+// The controller has ended it by itself, and still learns how much it was used.
+TEST_F(AttachTest, TheUsageOfWhatEndedOnBothSidesMeanwhileIsTold) {
+  const std::unique_ptr<TestAgent> agent = AttachedAgent();
+  PutPolicy();
+  const Request request = Ask("203.0.113.7", absl::Hours(1));
+  ASSERT_TRUE(Becomes(request, PortStatus::kInitiated));
+  server_.reset();
+  agent->Use("203.0.113.7", 7);
+  agent->RevokeLocally(request.ports[0].grant_id);
+  ASSERT_TRUE(access_->EndRequest(owner_, request.id, "done").ok());
+  agent->Stop();
+  agent->Start();
+  StartServer();
+  EXPECT_TRUE(Eventually([&] { return PortOf(request).usage.packets == 7; }));
+  EXPECT_EQ(PortOf(request).detail, "done");
+  const AuditQuery ends = {.operation = "Postern/grants/end"};
+  EXPECT_EQ(access_->ReadAudit(owner_, ends, 10)->size(), 1u);
+}
+
 TEST_F(AttachTest, WhatIsRevokedOnTheVmIsToldAtOnce) {
   const std::unique_ptr<TestAgent> agent = AttachedAgent();
   PutPolicy();

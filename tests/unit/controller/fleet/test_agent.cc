@@ -4,12 +4,30 @@
 
 #include <utility>
 
+#include "tests/support/grants.h"
+
 namespace postern::controller {
 
 TestAgent::TestAgent(const TestAgentOptions& options) : clock_(options.clock_ahead) {
   options_.limits.max_duration = absl::Hours(2);
   options_.limits.max_live_grants = options.max_live_grants;
   options_.gate.ports = options_.limits.guarded_ports;
+  link_options_ = {.controller = {.address = options.address,
+                                  .ca = directory_.Write("ca.pem", options.ca, 0644),
+                                  .join_token_file = directory_.Write("token", options.token)},
+                   .state_dir = directory_.Path(""),
+                   .version = "1",
+                   .name = "web-1",
+                   .changed = [] {}};
+  Start();
+}
+
+TestAgent::~TestAgent() {
+  if (link_ != nullptr) Stop();
+}
+
+void TestAgent::Start() {
+  mailbox_ = std::make_unique<Mailbox>();
   gatekeeper_ = std::make_unique<Gatekeeper>(
       options_, Gatekeeper::Collaborators{.clock = clock_,
                                           .store = store_,
@@ -21,24 +39,19 @@ TestAgent::TestAgent(const TestAgentOptions& options) : clock_(options.clock_ahe
                                               },
                                           .report = [](const absl::Status&) {}});
   EXPECT_EQ(gatekeeper_->Start(), absl::OkStatus());
-  LinkOptions link{.controller = {.address = options.address,
-                                  .ca = directory_.Write("ca.pem", options.ca, 0644),
-                                  .join_token_file = directory_.Write("token", options.token)},
-                   .state_dir = directory_.Path(""),
-                   .version = "1",
-                   .name = "web-1",
-                   .changed = [] {}};
-  link_ = Link::Start(std::move(link), mailbox_, clock_);
+  link_ = Link::Start(link_options_, *mailbox_, clock_);
+  stopping_ = false;
   loop_ = std::thread([this] { Loop(); });
 }
 
-TestAgent::~TestAgent() {
+void TestAgent::Stop() {
   stopping_ = true;
-  mailbox_.Ask([](Gatekeeper&) {}).IgnoreError();
+  mailbox_->Ask([](Gatekeeper&) {}).IgnoreError();
   loop_.join();
-  mailbox_.Close();
-  mailbox_.Drain(*gatekeeper_);
+  mailbox_->Close();
+  mailbox_->Drain(*gatekeeper_);
   link_.reset();
+  gatekeeper_.reset();
 }
 
 bool TestAgent::Admits(const std::string& source) {
@@ -55,7 +68,7 @@ Grant TestAgent::Get(const std::string& id) {
 
 void TestAgent::RevokeLocally(const std::string& id) {
   std::promise<absl::StatusOr<Grant>> answer;
-  ASSERT_EQ(mailbox_.Submit(
+  ASSERT_EQ(mailbox_->Submit(
                 {.request = RevokeGrant{.id = id, .reason = "on the VM"},
                  .actor = "local",
                  .done = [&](absl::StatusOr<Grant> grant) { answer.set_value(std::move(grant)); }}),
@@ -63,11 +76,29 @@ void TestAgent::RevokeLocally(const std::string& id) {
   EXPECT_TRUE(answer.get_future().get().ok());
 }
 
+void TestAgent::Use(const std::string& source, uint64_t packets) {
+  On<bool>([&](Gatekeeper&) {
+    const AccessKey key = Key(source, 22);
+    firewall_.Use(SetOf(key, AdmissionOf(OnExpiry::kKeep)), key,
+                  {.packets = packets, .bytes = 60 * packets});
+    return true;
+  });
+}
+
+void TestAgent::Advance(absl::Duration by) {
+  clock_.Advance(by);
+  if (link_ == nullptr) return;
+  On<bool>([&](Gatekeeper& gatekeeper) {
+    gatekeeper.OnAlarm();
+    return true;
+  });
+}
+
 void TestAgent::Loop() {
   while (!stopping_) {
-    pollfd waiting{.fd = mailbox_.fd(), .events = POLLIN, .revents = 0};
+    pollfd waiting{.fd = mailbox_->fd(), .events = POLLIN, .revents = 0};
     poll(&waiting, 1, 1000);
-    mailbox_.Drain(*gatekeeper_);
+    mailbox_->Drain(*gatekeeper_);
   }
 }
 

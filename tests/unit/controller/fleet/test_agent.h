@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <future>
 #include <memory>
@@ -22,22 +23,27 @@
 
 namespace postern::controller {
 
-// A VM whose wall clock is wrong.
+// A VM whose wall clock is wrong, and whose time can be let pass.
 class ShiftedClock final : public Clock {
  public:
   explicit ShiftedClock(absl::Duration ahead) : ahead_(ahead) {}
 
   Now Read() const override {
+    const absl::Duration passed = absl::Nanoseconds(passed_.load());
     Now now = system_.Read();
-    now.wall += ahead_;
+    now.boot = now.boot + passed;
+    now.wall += ahead_ + passed;
     return now;
   }
+  // Any thread.
+  void Advance(absl::Duration by) { passed_ += absl::ToInt64Nanoseconds(by); }
   std::string BootId() const override { return system_.BootId(); }
   bool IsSynchronised() const override { return true; }
 
  private:
   const SystemClock system_;
   const absl::Duration ahead_;
+  std::atomic<int64_t> passed_ = 0;
 };
 
 struct TestAgentOptions {
@@ -57,13 +63,17 @@ class TestAgent {
   TestAgent& operator=(const TestAgent&) = delete;
   ~TestAgent();
 
+  // posternd stops, and is started again on what it left behind.
+  void Stop();
+  void Start();
+
   LinkState state() const { return link_->state(); }
 
   // Runs `ask` on the gatekeeper's thread.
   template <typename T>
   T On(const std::function<T(Gatekeeper&)>& ask) {
     std::promise<T> answer;
-    EXPECT_EQ(mailbox_.Ask([&](Gatekeeper& gatekeeper) { answer.set_value(ask(gatekeeper)); }),
+    EXPECT_EQ(mailbox_->Ask([&](Gatekeeper& gatekeeper) { answer.set_value(ask(gatekeeper)); }),
               absl::OkStatus());
     return answer.get_future().get();
   }
@@ -72,19 +82,24 @@ class TestAgent {
   Grant Get(const std::string& id);
   // Somebody on the VM itself ends it.
   void RevokeLocally(const std::string& id);
+  // Packets from `source` to port 22 pass.
+  void Use(const std::string& source, uint64_t packets);
+  // Time passes on the VM, and what is due by it is done.
+  void Advance(absl::Duration by);
   absl::Time Now() const { return clock_.Read().wall; }
 
  private:
   void Loop();
 
   const TemporaryDirectory directory_;
-  const ShiftedClock clock_;
+  ShiftedClock clock_;
   FakeStore store_;
   FakeFirewall firewall_{clock_};
   FakeSessions sessions_;
   GatekeeperOptions options_;
   std::unique_ptr<Gatekeeper> gatekeeper_;
-  Mailbox mailbox_;
+  LinkOptions link_options_;
+  std::unique_ptr<Mailbox> mailbox_;
   std::unique_ptr<Link> link_;
   std::atomic<bool> stopping_ = false;
   std::thread loop_;
