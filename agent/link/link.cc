@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent/link/applier.h"
 #include "agent/link/channel.h"
+#include "agent/link/end_queue.h"
 #include "agent/link/enrolment.h"
 #include "agent/link/hello.h"
 #include "agent/link/plan.h"
@@ -31,8 +32,6 @@ constexpr absl::Duration kLongestPause = absl::Minutes(2);
 // At the latest it is looked again whether the certificate has to be renewed, and
 // a renewal that failed is tried again.
 constexpr absl::Duration kRenewLook = absl::Hours(1);
-// Ends that wait for a stream to be told.
-constexpr size_t kMostWaiting = 10'000;
 
 // One stream and what it needs to live.
 struct Session {
@@ -230,7 +229,11 @@ class GrpcLink final : public Link {
   }
 
   // These with mutex_ held.
-  bool HasMessage() const { return !outbox_.empty() || (!ends_.empty() && state_.attached); }
+  bool HasMessage() const {
+    if (!outbox_.empty()) return true;
+    const std::optional<BootTime> end_due = ends_.due();
+    return state_.attached && end_due && *end_due <= clock_.Read().boot;
+  }
   bool IsRetryDue() const {
     return wanted_ != nullptr && wanted_->retry_at && *wanted_->retry_at <= clock_.Read().boot;
   }
@@ -240,6 +243,10 @@ class GrpcLink final : public Link {
     if (session_ != nullptr) wait = std::min(wait, renew_at_ - now.wall);
     if (wanted_ != nullptr && wanted_->retry_at) {
       wait = std::min(wait, *wanted_->retry_at - now.boot);
+    }
+    const std::optional<BootTime> end_due = ends_.due();
+    if (session_ != nullptr && state_.attached && end_due) {
+      wait = std::min(wait, *end_due - now.boot);
     }
     return std::max(wait, absl::Milliseconds(1));
   }
@@ -260,22 +267,27 @@ class GrpcLink final : public Link {
     wake_.notify_all();
   }
 
-  // What could not be written stays, for the next stream.
+  // What could not be read or written stays, for later or the next stream.
   void WriteEnd(Session& session, std::unique_lock<std::mutex>& lock) {
-    const std::string id = ends_.front();
+    const std::string id = ends_.Next();
     const uint64_t revision = state_.revision;
     lock.unlock();
     const absl::StatusOr<v1::GrantReport> report = applier_.Report(id);
-    bool told = true;
+    bool written = true;
     if (report.ok()) {
       v1::AgentMessage message;
       message.mutable_applied()->set_revision(revision);
       *message.mutable_applied()->add_grants() = *report;
-      told = session.stream->Write(message);
+      written = session.stream->Write(message);
     }
     lock.lock();
-    if (told && !ends_.empty() && ends_.front() == id) ends_.pop_front();
-    if (!told && session_.get() == &session) session_ = nullptr;
+    if (!written) {
+      if (session_.get() == &session) session_ = nullptr;
+    } else if (report.ok() || absl::IsNotFound(report.status())) {
+      ends_.Remove(id);
+    } else {
+      ends_.Defer(id, clock_.Read().boot);
+    }
   }
 
   void Renew(std::unique_lock<std::mutex>& lock) {
@@ -291,8 +303,7 @@ class GrpcLink final : public Link {
 
   void TellEnd(const std::string& id) {
     const std::lock_guard lock(mutex_);
-    if (ends_.size() >= kMostWaiting) ends_.pop_front();
-    ends_.push_back(id);
+    ends_.Add(id);
     // What the wanted state has waited for.
     if (wanted_ != nullptr && wanted_->pending && wanted_->pending->contains(id)) {
       wanted_->retry_at = clock_.Read().boot;
@@ -362,8 +373,8 @@ class GrpcLink final : public Link {
   std::shared_ptr<Wanted> wanted_;
   bool writing_ = false;
   std::deque<v1::AgentMessage> outbox_;
-  // Grants that ended here, by their ids.
-  std::deque<std::string> ends_;
+  // Grants that ended here.
+  EndQueue ends_;
   absl::Time renew_at_ = absl::InfiniteFuture();
   std::thread reader_;
   std::thread writer_;
