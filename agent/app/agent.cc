@@ -242,6 +242,7 @@ class Agent {
     POSTERN_RETURN_IF_ERROR(loop_->OnAlarm([this] {
       HearOfTable();
       gatekeeper_->OnAlarm();
+      if (link_ != nullptr) link_->OnAlarm();
       Settle();
     }));
     POSTERN_RETURN_IF_ERROR(loop_->OnReadable(mailbox_.fd(), [this] {

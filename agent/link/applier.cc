@@ -101,6 +101,21 @@ absl::StatusOr<v1::GrantReport> Applier::Report(const std::string& id) {
   return ReportOf(*grant);
 }
 
+absl::StatusOr<std::vector<v1::GrantReport>> Applier::Usage(const WantedGrants& wanted) {
+  using Live = absl::StatusOr<HeldGrants>;
+  POSTERN_ASSIGN_OR_RETURN(const Live held, Asked<Live>(mailbox_, ReadLive));
+  POSTERN_RETURN_IF_ERROR(held.status());
+  std::vector<v1::GrantReport> reports;
+  for (const GrantRequest& request : wanted.grants) {
+    const auto live = held->live.find(request.id);
+    if (live == held->live.end()) continue;
+    reports.push_back(ReportOf(live->second));
+    // A change of it may be on its way.
+    reports.back().clear_end_time();
+  }
+  return reports;
+}
+
 absl::StatusOr<HeldGrants> Applier::Held(const WantedGrants& wanted) {
   using Live = absl::StatusOr<HeldGrants>;
   POSTERN_ASSIGN_OR_RETURN(Live held, Asked<Live>(mailbox_, ReadLive));

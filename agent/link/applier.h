@@ -59,6 +59,10 @@ class Applier {
   // Fails where the gatekeeper cannot be reached.
   absl::StatusOr<Applied> Apply(WantedGrants wanted, BootTime came);
 
+  // How much those of `wanted` that live have been used, which says nothing about
+  // whether they are as wanted.
+  absl::StatusOr<std::vector<v1::GrantReport>> Usage(const WantedGrants& wanted);
+
   // What the controller is told of a controller's grant. NOT_FOUND for another's.
   absl::StatusOr<v1::GrantReport> Report(const std::string& id);
 

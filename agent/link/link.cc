@@ -19,7 +19,9 @@
 #include "agent/link/end_queue.h"
 #include "agent/link/enrolment.h"
 #include "agent/link/hello.h"
+#include "agent/link/link_status.h"
 #include "agent/link/plan.h"
+#include "agent/link/told_usage.h"
 #include "common/status.h"
 
 namespace postern {
@@ -32,6 +34,8 @@ constexpr absl::Duration kLongestPause = absl::Minutes(2);
 // At the latest it is looked again whether the certificate has to be renewed, and
 // a renewal that failed is tried again.
 constexpr absl::Duration kRenewLook = absl::Hours(1);
+// How often the usage of live grants is told, at most.
+constexpr absl::Duration kUsageInterval = absl::Minutes(5);
 
 // One stream and what it needs to live.
 struct Session {
@@ -57,10 +61,9 @@ class GrpcLink final : public Link {
       : options_(std::move(options)),
         mailbox_(mailbox),
         clock_(clock),
+        status_(clock, options_.changed),
         enrolment_(options_.controller, options_.state_dir, options_.name),
         applier_(LinkActor(options_.controller.address), mailbox, clock) {
-    state_.since = clock_.Read().wall;
-    state_.problem = "it is being dialled";
     reader_ = std::thread([this] { Dial(); });
     writer_ = std::thread([this] { WriteAll(); });
   }
@@ -77,10 +80,7 @@ class GrpcLink final : public Link {
     writer_.join();
   }
 
-  LinkState state() const override {
-    const std::lock_guard lock(mutex_);
-    return state_;
-  }
+  LinkState state() const override { return status_.Read(); }
 
   void OnEvent(const AuditEvent& event) override {
     switch (event.kind) {
@@ -98,6 +98,15 @@ class GrpcLink final : public Link {
     }
   }
 
+  void OnAlarm() override {
+    const std::lock_guard lock(mutex_);
+    const BootTime now = clock_.Read().boot;
+    if (!HasTold() || now < usage_told_at_ + kUsageInterval) return;
+    usage_told_at_ = now;
+    usage_due_ = true;
+    wake_.notify_all();
+  }
+
  private:
   // The reader: dials, and takes what the controller wants.
   void Dial() {
@@ -108,7 +117,7 @@ class GrpcLink final : public Link {
       const absl::Status ended = Attach();
       // One that held for a while was no failure to dial.
       if (clock_.Read().boot - began > kLongestPause) pause = kFirstPause;
-      SetDetached(ended);
+      if (!stopping()) status_.SetDetached(ended);
       Pause(pause * std::uniform_real_distribution<double>(0.5, 1.0)(random));
       pause = std::min(pause * 2, kLongestPause);
     }
@@ -127,6 +136,8 @@ class GrpcLink final : public Link {
       session_ = session;
       renew_at_ = identity.renew_at;
       outbox_.clear();
+      // What was on its way to the former stream may not have come.
+      told_usage_ = {};
       outbox_.push_back(hello);
       wake_.notify_all();
     }
@@ -158,7 +169,7 @@ class GrpcLink final : public Link {
   absl::Status Take(const v1::WantedState& state) {
     const BootTime came = clock_.Read().boot;
     POSTERN_ASSIGN_OR_RETURN(WantedGrants grants, ReadWanted(state));
-    SetAttached();
+    status_.SetAttached();
     {
       const std::lock_guard lock(mutex_);
       wanted_ = std::make_shared<Wanted>(Wanted{.grants = std::move(grants), .came = came});
@@ -192,17 +203,16 @@ class GrpcLink final : public Link {
   // With mutex_ held.
   void Tell(const absl::StatusOr<Applied>& applied, Wanted& wanted) {
     const bool done = applied.ok() && applied->pending.empty();
-    if (done) {
-      state_.revision = wanted.grants.revision;
-    } else {
+    if (!done) {
       wanted.retry_at = clock_.Read().boot + wanted.retry_pause;
       wanted.retry_pause = std::min(wanted.retry_pause * 2, kLongestPause);
     }
-    state_.problem = applied.ok() ? applied->trouble : std::string(applied.status().message());
+    status_.SetApplied(done ? wanted.grants.revision : status_.revision(),
+                       applied.ok() ? applied->trouble : applied.status().message());
     if (!applied.ok() || wanted.pending == applied->pending) return;
     wanted.pending = applied->pending;
     v1::AgentMessage message;
-    message.mutable_applied()->set_revision(state_.revision);
+    message.mutable_applied()->set_revision(status_.revision());
     for (const auto& [id, report] : applied->reports) {
       *message.mutable_applied()->add_grants() = report;
     }
@@ -222,6 +232,8 @@ class GrpcLink final : public Link {
         lock.unlock();
         ApplyWanted();
         lock.lock();
+      } else if (usage_due_ && HasTold()) {
+        TellUsage(lock);
       } else {
         wake_.wait_for(lock, absl::ToChronoMilliseconds(UntilDue()));
       }
@@ -232,8 +244,10 @@ class GrpcLink final : public Link {
   bool HasMessage() const {
     if (!outbox_.empty()) return true;
     const std::optional<BootTime> end_due = ends_.due();
-    return state_.attached && end_due && *end_due <= clock_.Read().boot;
+    return status_.attached() && end_due && *end_due <= clock_.Read().boot;
   }
+  // The stream has told what became of what is wanted.
+  bool HasTold() const { return wanted_ != nullptr && wanted_->pending; }
   bool IsRetryDue() const {
     return wanted_ != nullptr && wanted_->retry_at && *wanted_->retry_at <= clock_.Read().boot;
   }
@@ -245,7 +259,7 @@ class GrpcLink final : public Link {
       wait = std::min(wait, *wanted_->retry_at - now.boot);
     }
     const std::optional<BootTime> end_due = ends_.due();
-    if (session_ != nullptr && state_.attached && end_due) {
+    if (session_ != nullptr && status_.attached() && end_due) {
       wait = std::min(wait, *end_due - now.boot);
     }
     return std::max(wait, absl::Milliseconds(1));
@@ -270,7 +284,7 @@ class GrpcLink final : public Link {
   // What could not be read or written stays, for later or the next stream.
   void WriteEnd(Session& session, std::unique_lock<std::mutex>& lock) {
     const std::string id = ends_.Next();
-    const uint64_t revision = state_.revision;
+    const uint64_t revision = status_.revision();
     lock.unlock();
     const absl::StatusOr<v1::GrantReport> report = applier_.Report(id);
     bool written = true;
@@ -290,12 +304,28 @@ class GrpcLink final : public Link {
     }
   }
 
+  void TellUsage(std::unique_lock<std::mutex>& lock) {
+    usage_due_ = false;
+    const std::shared_ptr<const Wanted> wanted = wanted_;
+    v1::AgentMessage message;
+    message.mutable_applied()->set_revision(status_.revision());
+    lock.unlock();
+    absl::StatusOr<std::vector<v1::GrantReport>> usage = applier_.Usage(wanted->grants);
+    lock.lock();
+    // What is not told now is told at the next look.
+    if (!usage.ok() || wanted != wanted_) return;
+    for (v1::GrantReport& report : told_usage_.News(*std::move(usage))) {
+      *message.mutable_applied()->add_grants() = std::move(report);
+    }
+    if (message.applied().grants_size() > 0) outbox_.push_back(std::move(message));
+  }
+
   void Renew(std::unique_lock<std::mutex>& lock) {
     const std::shared_ptr<Session> session = session_;
     renew_at_ = clock_.Read().wall + kRenewLook;
     lock.unlock();
     const absl::StatusOr<LinkIdentity> identity = enrolment_.Renew(*session->stub);
-    if (!identity.ok()) SetProblem(Annotate(identity.status(), "renewing").message());
+    if (!identity.ok()) status_.SetProblem(Annotate(identity.status(), "renewing").message());
     lock.lock();
     // The next stream is with the new one.
     if (identity.ok()) session->context.TryCancel();
@@ -327,38 +357,10 @@ class GrpcLink final : public Link {
     return stopping_;
   }
 
-  void SetAttached() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (state_.attached) return;
-      state_.attached = true;
-      state_.since = clock_.Read().wall;
-      state_.problem.clear();
-    }
-    options_.changed();
-  }
-
-  void SetDetached(const absl::Status& why) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (stopping_) return;
-      if (state_.attached) state_.since = clock_.Read().wall;
-      state_.attached = false;
-    }
-    SetProblem(why.message());
-  }
-
-  void SetProblem(absl::string_view problem) {
-    {
-      const std::lock_guard lock(mutex_);
-      state_.problem = std::string(problem);
-    }
-    options_.changed();
-  }
-
   const LinkOptions options_;
   Mailbox& mailbox_;
   const Clock& clock_;
+  LinkStatus status_;
   Enrolment enrolment_;
   // Held while a state is applied; before mutex_.
   std::mutex applying_;
@@ -367,7 +369,6 @@ class GrpcLink final : public Link {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
-  LinkState state_;
   std::shared_ptr<Session> session_;
   // Null without a stream, and until it has told one.
   std::shared_ptr<Wanted> wanted_;
@@ -375,6 +376,9 @@ class GrpcLink final : public Link {
   std::deque<v1::AgentMessage> outbox_;
   // Grants that ended here.
   EndQueue ends_;
+  ToldUsage told_usage_;
+  BootTime usage_told_at_ = BootTime(-absl::InfiniteDuration());
+  bool usage_due_ = false;
   absl::Time renew_at_ = absl::InfiniteFuture();
   std::thread reader_;
   std::thread writer_;

@@ -57,6 +57,9 @@ class Link {
   // The gatekeeper's thread: something happened here, which the controller may
   // want to know.
   virtual void OnEvent(const AuditEvent& event) = 0;
+  // The gatekeeper's thread: it is awake on account of live grants. Now and then the
+  // controller is told how much they are used.
+  virtual void OnAlarm() = 0;
 };
 
 }  // namespace postern

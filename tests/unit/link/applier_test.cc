@@ -253,6 +253,24 @@ TEST_F(ApplierTest, WhatAnotherControllerMadeIsRevokedAndItsEndTold) {
   EXPECT_THAT(end->reason(), HasSubstr("UserRequested"));
 }
 
+TEST_F(ApplierTest, TheUsageOfWhatLivesAndIsWantedIsTold) {
+  const WantedGrants wanted = {.revision = 1, .grants = {Wanted(1), Wanted(3)}};
+  Make(Request(2), "local");
+  Apply({.revision = 1, .grants = {Wanted(1)}});
+  On<bool>([&](Gatekeeper&) {
+    const AccessKey key = Key("203.0.113.7", 22);
+    firewall_.Use(SetOf(key, AdmissionOf(OnExpiry::kKeep)), key, {.packets = 3, .bytes = 180});
+    return true;
+  });
+  const absl::StatusOr<std::vector<v1::GrantReport>> usage = applier_.Usage(wanted);
+  ASSERT_TRUE(usage.ok()) << usage.status();
+  ASSERT_EQ(usage->size(), 1u);
+  EXPECT_EQ((*usage)[0].id(), Id(1));
+  EXPECT_EQ((*usage)[0].state(), v1::ACTIVE);
+  EXPECT_EQ((*usage)[0].usage().packets(), 3u);
+  EXPECT_FALSE((*usage)[0].has_end_time());
+}
+
 TEST_F(ApplierTest, WhatHadEndedBeforeItWasWithdrawnIsToldWithItsUsage) {
   Apply({.revision = 1, .grants = {Wanted(1)}});
   On<bool>([&](Gatekeeper& gatekeeper) {

@@ -90,6 +90,21 @@ TEST_F(AttachTest, AnEndAndItsUsageAreToldAfterTheControllerWasAwayAndTheAgentSt
   EXPECT_THAT(PortOf(request).detail, HasSubstr("on the VM"));
 }
 
+TEST_F(AttachTest, TheUsageOfWhatLivesIsToldNowAndThen) {
+  const std::unique_ptr<TestAgent> agent = AttachedAgent();
+  PutPolicy();
+  const Request request = Ask("203.0.113.7", absl::Hours(1));
+  ASSERT_TRUE(Becomes(request, PortStatus::kInitiated));
+  agent->Use("203.0.113.7", 7);
+  agent->Advance(absl::Minutes(6));
+  EXPECT_TRUE(Eventually([&] { return PortOf(request).usage.packets == 7; }));
+  agent->Use("203.0.113.7", 1);
+  agent->Advance(absl::Minutes(6));
+  EXPECT_TRUE(Eventually([&] { return PortOf(request).usage.packets == 8; }));
+  EXPECT_EQ(PortOf(request).usage.bytes, 480);
+  EXPECT_EQ(PortOf(request).status, PortStatus::kInitiated);
+}
+
 TEST_F(AttachTest, WhatExpiredWhileTheAgentWasDownIsTold) {
   const std::unique_ptr<TestAgent> agent = AttachedAgent();
   PutPolicy();

@@ -90,6 +90,7 @@ void TestAgent::Advance(absl::Duration by) {
   if (link_ == nullptr) return;
   On<bool>([&](Gatekeeper& gatekeeper) {
     gatekeeper.OnAlarm();
+    link_->OnAlarm();
     return true;
   });
 }
