@@ -26,6 +26,13 @@ absl::Status Over(const LinkIdentity& identity, const absl::Status& why) {
 
 }  // namespace
 
+absl::Status HowToEnrolAgain(const std::string& state_dir, const absl::Status& why) {
+  return absl::PermissionDeniedError(
+      absl::StrCat(why.message(), " (remove ", IdentityPath(state_dir),
+                   ", put a new join token into controller.join_token_file, and restart the "
+                   "agent)"));
+}
+
 absl::StatusOr<LinkIdentity> Enrolment::Identity(absl::Time now) {
   absl::StatusOr<LinkIdentity> kept = LoadIdentity(state_dir_);
   if (absl::IsNotFound(kept.status())) return Enrol();

@@ -18,6 +18,9 @@
 
 namespace postern {
 
+// What to do where the controller does not know this VM any more, beside its answer.
+absl::Status HowToEnrolAgain(const std::string& state_dir, const absl::Status& why);
+
 // Any thread.
 class Enrolment {
  public:

@@ -136,8 +136,9 @@ class GrpcLink final : public Link {
       session_ = session;
       renew_at_ = identity.renew_at;
       outbox_.clear();
-      // What was on its way to the former stream may not have come.
+      // What was on its way on the former stream may not have come.
       told_usage_ = {};
+      told_revision_ = 0;
       outbox_.push_back(hello);
       wake_.notify_all();
     }
@@ -155,15 +156,10 @@ class GrpcLink final : public Link {
     }
     const absl::Status finished = FromGrpc(session->stream->Finish());
     if (!status.ok()) return status;
-    if (absl::IsPermissionDenied(finished)) return HowToEnrolAgain(finished);
+    if (absl::IsPermissionDenied(finished)) {
+      return HowToEnrolAgain(options_.state_dir, finished);
+    }
     return finished.ok() ? absl::UnavailableError("the controller ended the stream") : finished;
-  }
-
-  absl::Status HowToEnrolAgain(const absl::Status& why) const {
-    return absl::PermissionDeniedError(
-        absl::StrCat(why.message(), " (remove ", IdentityPath(options_.state_dir),
-                     ", put a new join token into controller.join_token_file, and restart the "
-                     "agent)"));
   }
 
   absl::Status Take(const v1::WantedState& state) {
@@ -207,12 +203,13 @@ class GrpcLink final : public Link {
       wanted.retry_at = clock_.Read().boot + wanted.retry_pause;
       wanted.retry_pause = std::min(wanted.retry_pause * 2, kLongestPause);
     }
-    status_.SetApplied(done ? wanted.grants.revision : status_.revision(),
+    if (done) told_revision_ = wanted.grants.revision;
+    status_.SetApplied(done ? std::optional(wanted.grants.revision) : std::nullopt,
                        applied.ok() ? applied->trouble : applied.status().message());
     if (!applied.ok() || wanted.pending == applied->pending) return;
     wanted.pending = applied->pending;
     v1::AgentMessage message;
-    message.mutable_applied()->set_revision(status_.revision());
+    message.mutable_applied()->set_revision(told_revision_);
     for (const auto& [id, report] : applied->reports) {
       *message.mutable_applied()->add_grants() = report;
     }
@@ -284,7 +281,7 @@ class GrpcLink final : public Link {
   // What could not be read or written stays, for later or the next stream.
   void WriteEnd(Session& session, std::unique_lock<std::mutex>& lock) {
     const std::string id = ends_.Next();
-    const uint64_t revision = status_.revision();
+    const uint64_t revision = told_revision_;
     lock.unlock();
     const absl::StatusOr<v1::GrantReport> report = applier_.Report(id);
     bool written = true;
@@ -308,7 +305,7 @@ class GrpcLink final : public Link {
     usage_due_ = false;
     const std::shared_ptr<const Wanted> wanted = wanted_;
     v1::AgentMessage message;
-    message.mutable_applied()->set_revision(status_.revision());
+    message.mutable_applied()->set_revision(told_revision_);
     lock.unlock();
     absl::StatusOr<std::vector<v1::GrantReport>> usage = applier_.Usage(wanted->grants);
     lock.lock();
@@ -376,6 +373,8 @@ class GrpcLink final : public Link {
   std::deque<v1::AgentMessage> outbox_;
   // Grants that ended here.
   EndQueue ends_;
+  // Of the wanted state whose changes this stream has told, all of them; 0 before.
+  uint64_t told_revision_ = 0;
   ToldUsage told_usage_;
   BootTime usage_told_at_ = BootTime(-absl::InfiniteDuration());
   bool usage_due_ = false;

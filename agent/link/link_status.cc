@@ -18,11 +18,6 @@ bool LinkStatus::attached() const {
   return state_.attached;
 }
 
-uint64_t LinkStatus::revision() const {
-  const std::lock_guard lock(mutex_);
-  return state_.revision;
-}
-
 void LinkStatus::SetAttached() {
   {
     const std::lock_guard lock(mutex_);
@@ -52,9 +47,9 @@ void LinkStatus::SetProblem(absl::string_view problem) {
   changed_();
 }
 
-void LinkStatus::SetApplied(uint64_t revision, absl::string_view problem) {
+void LinkStatus::SetApplied(std::optional<uint64_t> revision, absl::string_view problem) {
   const std::lock_guard lock(mutex_);
-  state_.revision = revision;
+  if (revision) state_.revision = *revision;
   state_.problem = std::string(problem);
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -25,14 +26,13 @@ class LinkStatus {
 
   LinkState Read() const;
   bool attached() const;
-  // Of the wanted state that was applied last.
-  uint64_t revision() const;
 
   void SetAttached();
   void SetDetached(const absl::Status& why);
   void SetProblem(absl::string_view problem);
-  // What came of applying a wanted state. Tells nobody.
-  void SetApplied(uint64_t revision, absl::string_view problem);
+  // What came of applying a wanted state; `revision` is set where all of it is done.
+  // Tells nobody.
+  void SetApplied(std::optional<uint64_t> revision, absl::string_view problem);
 
  private:
   const Clock& clock_;
