@@ -58,9 +58,10 @@ std::string StatusOf(const Json& port) {
   return reason.empty() || status != "Revoked" ? status : absl::StrCat(status, ": ", reason);
 }
 
+// Agents tell of the use of what is open only now and then.
 std::string UseOf(const Json& port) {
   const int64_t packets = NumberOf(ObjectOf(port, "usage"), "packets");
-  if (packets == 0) return "never";
+  if (packets == 0) return TextOf(port, "status") == "Revoked" ? "never" : "none seen yet";
   return absl::StrCat(packets, packets == 1 ? " packet" : " packets");
 }
 

@@ -67,13 +67,14 @@ TEST_F(FleetToolTest, ARequestIsAppliedAndTakenBack) {
   EXPECT_EQ(request["ports"][0]["source_prefixes"][0], "127.0.0.1/32");
   EXPECT_EQ(request["justification"], "deploy");
   const std::string id = request["id"];
-  EXPECT_THAT(Tool({"request", "list"}).out, HasSubstr(id));
+  EXPECT_THAT(Tool({"request", "list"}).out, AllOf(HasSubstr(id), HasSubstr("none seen yet")));
+  EXPECT_THAT(Tool({"request", "show", id}).out, HasSubstr("none seen yet"));
   EXPECT_EQ(Tool({"request", "extend", id, "--for", "5m"}).exit_code, kExitDone);
   EXPECT_THAT(Tool({"request", "move", id, "--from", "203.0.113.9"}).out, HasSubstr("203.0.113.9"));
   EXPECT_THAT(Tool({"request", "revoke", id, "--reason", "done"}).out,
               HasSubstr("Revoked: UserRequested"));
   EXPECT_THAT(Tool({"request", "list"}).err, HasSubstr("there are no live requests"));
-  EXPECT_THAT(Tool({"request", "list", "--all"}).out, HasSubstr(id));
+  EXPECT_THAT(Tool({"request", "list", "--all"}).out, AllOf(HasSubstr(id), HasSubstr("never")));
 }
 
 TEST_F(FleetToolTest, WhatThePolicyRefusesIsSaid) {
