@@ -150,6 +150,9 @@ absl::Status Applier::Perform(const std::vector<Step>& steps, size_t begin, size
 
 absl::Status Applier::Settle(const Step& step, const Answer& answer, Applied& applied) {
   const std::string& id = IdOf(step);
+  const auto told = applied.reports.find(id);
+  // A step before this one has ended it since.
+  if (told != applied.reports.end() && told->second.state() != v1::ACTIVE) return absl::OkStatus();
   if (answer.ok()) {
     applied.reports[id] = Told(*answer);
   } else if (MayPass(answer.status())) {
@@ -177,9 +180,7 @@ absl::Status Applier::SettleRefused(const Step& step, const absl::Status& why, A
   // Nobody wants the sources that it admits any more.
   POSTERN_ASSIGN_OR_RETURN(
       std::future<Answer> revoked,
-      Submit(RevokeGrant{.id = id,
-                         .reason = absl::StrCat("it was moved to sources that this VM refuses: ",
-                                                why.message())}));
+      Submit(RevokeGrant{.id = id, .reason = MoveRefusedReason(why.message())}));
   return Settle(RevokeGrant{.id = id}, revoked.get(), applied);
 }
 

@@ -5,7 +5,10 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "agent/config/config.h"
 #include "common/duration.h"
 #include "common/status.h"
 #include "common/uuid.h"
@@ -14,6 +17,7 @@ namespace postern {
 namespace {
 
 constexpr int kMaxGrants = 10'000;
+constexpr char kMoveRefused[] = "it was moved to sources that this VM refuses: ";
 // Two clocks are never quite the same, and a message takes its time.
 constexpr absl::Duration kSameEnd = absl::Seconds(2);
 
@@ -171,6 +175,21 @@ void AddEnd(const Grant& grant, const WantedGrants& wanted, absl::Time now, Plan
   plan.steps.emplace_back(std::move(revoke));
 }
 
+// The ledger keeps the cause alone: "revoked by ACTOR: REASON", where no controller's
+// actor has a blank.
+std::optional<std::string> WhyMoveWasRefused(const Grant& grant) {
+  absl::string_view cause = grant.end_cause;
+  if (grant.state != GrantState::kRevoked ||
+      !absl::ConsumePrefix(&cause, absl::StrCat("revoked by ", kControllerActors))) {
+    return std::nullopt;
+  }
+  const size_t actor_end = cause.find(": ");
+  if (actor_end == absl::string_view::npos) return std::nullopt;
+  cause.remove_prefix(actor_end + 2);
+  if (!absl::StartsWith(cause, kMoveRefused)) return std::nullopt;
+  return std::string(cause);
+}
+
 }  // namespace
 
 absl::StatusOr<WantedGrants> ReadWanted(const v1::WantedState& state) {
@@ -213,6 +232,8 @@ Plan MakePlan(const WantedGrants& wanted, const HeldGrants& held, absl::Time now
   return plan;
 }
 
+std::string MoveRefusedReason(absl::string_view why) { return absl::StrCat(kMoveRefused, why); }
+
 v1::GrantReport ReportOf(const Grant& grant) {
   v1::GrantReport report;
   report.set_id(grant.id);
@@ -220,6 +241,10 @@ v1::GrantReport ReportOf(const Grant& grant) {
   *report.mutable_start_time() = ToProto(grant.start);
   *report.mutable_end_time() = ToProto(grant.end);
   report.set_reason(grant.end_cause);
+  if (const std::optional<std::string> refused = WhyMoveWasRefused(grant)) {
+    report.clear_state();
+    report.set_reason(*refused);
+  }
   v1::Usage& usage = *report.mutable_usage();
   usage.set_packets(grant.usage.packets);
   usage.set_bytes(grant.usage.bytes);

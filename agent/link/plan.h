@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "agent/enforcer/gatekeeper.h"
 #include "agent/grants/grant.h"
@@ -64,7 +65,11 @@ struct Plan {
 // `now` is this VM's wall clock.
 Plan MakePlan(const WantedGrants& wanted, const HeldGrants& held, absl::Time now);
 
-// What a controller is told of a grant; of one that was not made.
+// With what reason a grant is revoked that was moved to sources that this VM refuses.
+std::string MoveRefusedReason(absl::string_view why);
+
+// What a controller is told of a grant; of one that was not made. A grant that a
+// controller revoked with MoveRefusedReason() is told as refused, not as ended.
 v1::GrantReport ReportOf(const Grant& grant);
 v1::GrantReport RefusalOf(const std::string& id, absl::string_view reason);
 

@@ -21,6 +21,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 constexpr char kActor[] = "controller:ctl:7444";
 
@@ -200,7 +201,10 @@ TEST_F(ApplierTest, AnExtensionThatIsRefusedLeavesTheGrant) {
   longer.duration = absl::Hours(3);
   const Applied applied = Apply({.revision = 2, .grants = {longer}});
   EXPECT_EQ(StateOf(applied, 1), v1::ACTIVE);
-  EXPECT_THAT(applied.reports.at(Id(1)).reason(), HasSubstr("2h"));
+  const v1::GrantReport& report = applied.reports.at(Id(1));
+  EXPECT_THAT(report.reason(), HasSubstr("2h"));
+  EXPECT_EQ(absl::FromUnixSeconds(report.end_time().seconds()),
+            clock_.Read().wall + absl::Hours(1));
   EXPECT_THAT(applied.pending, IsEmpty());
   EXPECT_TRUE(Admits("203.0.113.7"));
 }
@@ -209,8 +213,23 @@ TEST_F(ApplierTest, AnExtensionThatIsRefusedLeavesTheGrant) {
 TEST_F(ApplierTest, AMoveThatIsRefusedClosesTheGrant) {
   Apply({.revision = 1, .grants = {Wanted(1)}});
   const Applied applied = Apply({.revision = 2, .grants = {Wanted(1, "198.51.100.1")}});
-  EXPECT_EQ(StateOf(applied, 1), v1::REVOKED);
-  EXPECT_THAT(applied.reports.at(Id(1)).reason(), HasSubstr("sources that this VM refuses"));
+  EXPECT_EQ(StateOf(applied, 1), v1::GRANT_STATE_UNSPECIFIED);
+  EXPECT_THAT(applied.reports.at(Id(1)).reason(), StartsWith("it was moved to sources"));
+  EXPECT_TRUE(applied.reports.at(Id(1)).has_start_time());
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  // The end as it is told by itself, and after a reconnect.
+  EXPECT_EQ(applier_.Report(Id(1))->state(), v1::GRANT_STATE_UNSPECIFIED);
+  const Applied again = Apply({.revision = 2, .grants = {Wanted(1, "198.51.100.1")}});
+  EXPECT_EQ(StateOf(again, 1), v1::GRANT_STATE_UNSPECIFIED);
+}
+
+TEST_F(ApplierTest, AnExtensionBesideAMoveThatIsRefusedSavesNothing) {
+  Apply({.revision = 1, .grants = {Wanted(1)}});
+  GrantRequest both = Wanted(1, "198.51.100.1");
+  both.duration = absl::Minutes(90);
+  const Applied applied = Apply({.revision = 2, .grants = {both}});
+  EXPECT_EQ(StateOf(applied, 1), v1::GRANT_STATE_UNSPECIFIED);
+  EXPECT_THAT(applied.reports.at(Id(1)).reason(), StartsWith("it was moved to sources"));
   EXPECT_FALSE(Admits("203.0.113.7"));
 }
 

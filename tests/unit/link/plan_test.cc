@@ -173,6 +173,23 @@ TEST(MakePlanTest, WhatHadEndedBeforeItWasWithdrawnIsTold) {
   EXPECT_EQ(plan.settled[0].id, kFirst);
 }
 
+TEST(ReportOfTest, AMoveThatThisVmRefusedIsARefusal) {
+  Grant grant = Held(kFirst);
+  grant.state = GrantState::kRevoked;
+  const auto state = [&](const std::string& cause) {
+    grant.end_cause = cause;
+    return ReportOf(grant).state();
+  };
+  const std::string reason = MoveRefusedReason("198.51.100.1/32 is not allowed");
+  EXPECT_EQ(state("revoked by controller:ctl:7444: " + reason), v1::GRANT_STATE_UNSPECIFIED);
+  EXPECT_EQ(ReportOf(grant).reason(), reason);
+  EXPECT_EQ(state("revoked by controller:[::1]:7444: " + reason), v1::GRANT_STATE_UNSPECIFIED);
+  // Words that others use are no refusal.
+  EXPECT_EQ(state("revoked by local: " + reason), v1::REVOKED);
+  EXPECT_EQ(state("revoked by controller:ctl:7444: UserRequested: " + reason), v1::REVOKED);
+  EXPECT_EQ(state("revoked by controller:ctl:7444"), v1::REVOKED);
+}
+
 v1::WantedState Good() {
   v1::WantedState state;
   state.set_revision(3);

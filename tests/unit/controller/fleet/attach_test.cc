@@ -160,6 +160,23 @@ TEST_F(AttachTest, AnExtensionAndAMoveKeepTheGrant) {
       Eventually([&] { return agent->Get(id).end > clock_.Read().wall + absl::Minutes(80); }));
 }
 
+TEST_F(AttachTest, AMoveThatTheAgentRefusesComesBackAsTheReason) {
+  const std::unique_ptr<TestAgent> agent =
+      AttachedAgent({.allowed_sources = {*Prefix::Parse("203.0.113.0/24")}});
+  PutPolicy();
+  const Request request = Ask("203.0.113.7", absl::Hours(1));
+  ASSERT_TRUE(Becomes(request, PortStatus::kInitiated));
+  agent->Use("203.0.113.7", 7);
+  ASSERT_TRUE(
+      access_->MoveRequest(owner_, request.id, {.prefixes = {*Prefix::Parse("198.51.100.1")}})
+          .ok());
+  EXPECT_TRUE(Becomes(request, PortStatus::kRevoked));
+  EXPECT_EQ(PortOf(request).reason, EndReason::kRefusedByAgent);
+  EXPECT_THAT(PortOf(request).detail, HasSubstr("198.51.100.1"));
+  EXPECT_EQ(PortOf(request).usage.packets, 7);
+  EXPECT_FALSE(agent->Admits("203.0.113.7"));
+}
+
 // A grant that the VM has no room for keeps no other waiting, above all not its end.
 TEST_F(AttachTest, WhatCannotBeDoneYetKeepsNothingElseWaiting) {
   const std::unique_ptr<TestAgent> agent = AttachedAgent({.max_live_grants = 1});

@@ -11,6 +11,7 @@ namespace postern::controller {
 TestAgent::TestAgent(const TestAgentOptions& options) : clock_(options.clock_ahead) {
   options_.limits.max_duration = absl::Hours(2);
   options_.limits.max_live_grants = options.max_live_grants;
+  options_.limits.allowed_sources = options.allowed_sources;
   options_.gate.ports = options_.limits.guarded_ports;
   link_options_ = {.controller = {.address = options.address,
                                   .ca = directory_.Write("ca.pem", options.ca, 0644),

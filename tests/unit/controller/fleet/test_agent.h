@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "agent/link/link.h"
 #include "common/clock.h"
@@ -54,6 +55,7 @@ struct TestAgentOptions {
   std::string token = {};
   absl::Duration clock_ahead = absl::ZeroDuration();
   uint32_t max_live_grants = 100;
+  std::vector<Prefix> allowed_sources = Limits().allowed_sources;
 };
 
 class TestAgent {
