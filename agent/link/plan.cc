@@ -17,6 +17,8 @@ namespace postern {
 namespace {
 
 constexpr int kMaxGrants = 10'000;
+// A controller refuses a report with a longer one.
+constexpr size_t kMaxReasonBytes = 4096;
 constexpr char kMoveRefused[] = "it was moved to sources that this VM refuses: ";
 // Two clocks are never quite the same, and a message takes its time.
 constexpr absl::Duration kSameEnd = absl::Seconds(2);
@@ -175,6 +177,14 @@ void AddEnd(const Grant& grant, const WantedGrants& wanted, absl::Time now, Plan
   plan.steps.emplace_back(std::move(revoke));
 }
 
+std::string BoundedReason(absl::string_view reason) {
+  if (reason.size() <= kMaxReasonBytes) return std::string(reason);
+  size_t size = kMaxReasonBytes;
+  // Before a character of UTF-8, not within one.
+  while (size > 0 && (static_cast<unsigned char>(reason[size]) & 0xC0) == 0x80) --size;
+  return std::string(reason.substr(0, size));
+}
+
 // The ledger keeps the cause alone: "revoked by ACTOR: REASON", where no controller's
 // actor has a blank.
 std::optional<std::string> WhyMoveWasRefused(const Grant& grant) {
@@ -240,10 +250,10 @@ v1::GrantReport ReportOf(const Grant& grant) {
   report.set_state(ToProto(grant.state));
   *report.mutable_start_time() = ToProto(grant.start);
   *report.mutable_end_time() = ToProto(grant.end);
-  report.set_reason(grant.end_cause);
+  report.set_reason(BoundedReason(grant.end_cause));
   if (const std::optional<std::string> refused = WhyMoveWasRefused(grant)) {
     report.clear_state();
-    report.set_reason(*refused);
+    report.set_reason(BoundedReason(*refused));
   }
   v1::Usage& usage = *report.mutable_usage();
   usage.set_packets(grant.usage.packets);
@@ -256,7 +266,7 @@ v1::GrantReport ReportOf(const Grant& grant) {
 v1::GrantReport RefusalOf(const std::string& id, absl::string_view reason) {
   v1::GrantReport report;
   report.set_id(id);
-  report.set_reason(std::string(reason.substr(0, 4096)));
+  report.set_reason(BoundedReason(reason));
   return report;
 }
 

@@ -173,6 +173,16 @@ TEST(MakePlanTest, WhatHadEndedBeforeItWasWithdrawnIsTold) {
   EXPECT_EQ(plan.settled[0].id, kFirst);
 }
 
+TEST(ReportOfTest, AReasonIsNoLongerThanAControllerTakes) {
+  Grant grant = Held(kFirst);
+  grant.state = GrantState::kRevoked;
+  grant.end_cause = "revoked by local: " + std::string(4096, 'x');
+  EXPECT_EQ(ReportOf(grant).reason(), grant.end_cause.substr(0, 4096));
+  std::string euros(4095, 'x');
+  euros += "\xE2\x82\xAC";
+  EXPECT_EQ(RefusalOf(kFirst, euros).reason(), std::string(4095, 'x'));
+}
+
 TEST(ReportOfTest, AMoveThatThisVmRefusedIsARefusal) {
   Grant grant = Held(kFirst);
   grant.state = GrantState::kRevoked;
