@@ -212,6 +212,9 @@ class Gatekeeper {
   // At most `most` of the sources that were refused in the last kDeniedFor.
   absl::StatusOr<DeniedAnswer> Denied(size_t most);
   size_t live_grants() const { return ledger_.size(); }
+  // Grants of another boot that are not in force before this boot's clock can be
+  // trusted; List() has them among those that live.
+  const std::vector<Grant>& withheld() const { return withheld_; }
   // As they are in force.
   const Limits& limits() const { return options_.limits; }
   // The wall time of the next end; empty without live grants.

@@ -42,8 +42,15 @@ absl::StatusOr<HeldGrants> ReadLive(Gatekeeper& gatekeeper) {
       after = grant.sequence;
       if (IsOfController(grant)) held.live.emplace(grant.id, std::move(grant));
     }
-    if (page.size() < kPage) return held;
+    if (page.size() < kPage) break;
   }
+  if (gatekeeper.withheld().empty()) return held;
+  const std::string why =
+      absl::StrCat("it is withheld since the reboot: ", gatekeeper.KnownStatus().withheld_reason);
+  for (const Grant& grant : gatekeeper.withheld()) {
+    if (held.live.contains(grant.id)) held.withheld[grant.id] = why;
+  }
+  return held;
 }
 
 std::vector<std::string> NamedButNotLive(const WantedGrants& wanted, const HeldGrants& held) {
@@ -108,7 +115,7 @@ absl::StatusOr<std::vector<v1::GrantReport>> Applier::Usage(const WantedGrants& 
   std::vector<v1::GrantReport> reports;
   for (const GrantRequest& request : wanted.grants) {
     const auto live = held->live.find(request.id);
-    if (live == held->live.end()) continue;
+    if (live == held->live.end() || held->withheld.contains(request.id)) continue;
     reports.push_back(ReportOf(live->second));
     // A change of it may be on its way.
     reports.back().clear_end_time();

@@ -16,9 +16,8 @@ void EndQueue::Add(std::string id) {
   ids_.push_back(std::move(id));
 }
 
-std::optional<BootTime> EndQueue::due() const {
-  if (ids_.empty()) return std::nullopt;
-  return not_before_;
+BootTime EndQueue::due() const {
+  return ids_.empty() ? BootTime(absl::InfiniteDuration()) : not_before_;
 }
 
 void EndQueue::Remove(const std::string& id) {

@@ -4,7 +4,6 @@
 #define POSTERN_AGENT_LINK_END_QUEUE_H_
 
 #include <deque>
-#include <optional>
 #include <string>
 
 #include "absl/time/time.h"
@@ -20,8 +19,8 @@ class EndQueue {
   static constexpr size_t kCapacity = 10'000;
 
   void Add(std::string id);
-  // From when on Next() is to be told; empty where none waits.
-  std::optional<BootTime> due() const;
+  // From when on Next() is to be told: never where none waits.
+  BootTime due() const;
   // The id that is to be told next; there is one.
   const std::string& Next() const { return ids_.front(); }
   // It is told, or there is nothing to tell.

@@ -63,7 +63,7 @@ class GrpcLink final : public Link {
         clock_(clock),
         status_(clock, options_.changed),
         enrolment_(options_.controller, options_.state_dir, options_.name),
-        applier_(LinkActor(options_.controller.address), mailbox, clock) {
+        applier_(absl::StrCat(kControllerActors, options_.controller.address), mailbox, clock) {
     reader_ = std::thread([this] { Dial(); });
     writer_ = std::thread([this] { WriteAll(); });
   }
@@ -87,6 +87,8 @@ class GrpcLink final : public Link {
       case AuditKind::kGrantExpired:
       case AuditKind::kGrantRevoked:
         return TellEnd(event.grant_id);
+      case AuditKind::kGrantsRestored:
+        return ApplyAgain();
       case AuditKind::kArmed:
       case AuditKind::kConfirmed:
       case AuditKind::kDisarmed:
@@ -239,9 +241,7 @@ class GrpcLink final : public Link {
 
   // These with mutex_ held.
   bool HasMessage() const {
-    if (!outbox_.empty()) return true;
-    const std::optional<BootTime> end_due = ends_.due();
-    return status_.attached() && end_due && *end_due <= clock_.Read().boot;
+    return !outbox_.empty() || (status_.attached() && ends_.due() <= clock_.Read().boot);
   }
   // The stream has told what became of what is wanted.
   bool HasTold() const { return wanted_ != nullptr && wanted_->pending; }
@@ -255,9 +255,8 @@ class GrpcLink final : public Link {
     if (wanted_ != nullptr && wanted_->retry_at) {
       wait = std::min(wait, *wanted_->retry_at - now.boot);
     }
-    const std::optional<BootTime> end_due = ends_.due();
-    if (session_ != nullptr && status_.attached() && end_due) {
-      wait = std::min(wait, *end_due - now.boot);
+    if (session_ != nullptr && status_.attached()) {
+      wait = std::min(wait, ends_.due() - now.boot);
     }
     return std::max(wait, absl::Milliseconds(1));
   }
@@ -338,6 +337,12 @@ class GrpcLink final : public Link {
     wake_.notify_all();
   }
 
+  void ApplyAgain() {
+    const std::lock_guard lock(mutex_);
+    if (wanted_ != nullptr && wanted_->retry_at) wanted_->retry_at = clock_.Read().boot;
+    wake_.notify_all();
+  }
+
   void Redial() {
     const std::lock_guard lock(mutex_);
     if (session_ != nullptr) session_->context.TryCancel();
@@ -384,10 +389,6 @@ class GrpcLink final : public Link {
 };
 
 }  // namespace
-
-std::string LinkActor(const std::string& address) {
-  return absl::StrCat(kControllerActors, address);
-}
 
 std::unique_ptr<Link> Link::Start(LinkOptions options, Mailbox& mailbox, const Clock& clock) {
   return std::make_unique<GrpcLink>(std::move(options), mailbox, clock);

@@ -40,10 +40,6 @@ struct LinkOptions {
   std::function<void()> changed;
 };
 
-// The actor of the grants that the controller at `address` makes; it begins with
-// kControllerActors.
-std::string LinkActor(const std::string& address);
-
 // Made and destroyed by the gatekeeper's thread; has threads of its own.
 class Link {
  public:

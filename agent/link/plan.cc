@@ -149,7 +149,10 @@ void AddWhatItLacks(const GrantRequest& wanted, const Grant& grant, absl::Time n
 void AddWanted(const GrantRequest& wanted, const HeldGrants& held, absl::Time now, Plan& plan) {
   const auto live = held.live.find(wanted.id);
   const auto other = held.others.find(wanted.id);
-  if (live != held.live.end()) {
+  const auto withheld = held.withheld.find(wanted.id);
+  if (withheld != held.withheld.end()) {
+    plan.waiting[wanted.id] = withheld->second;
+  } else if (live != held.live.end()) {
     AddWhatItLacks(wanted, live->second, now, plan);
   } else if (other != held.others.end()) {
     plan.settled.push_back(other->second);
@@ -159,7 +162,8 @@ void AddWanted(const GrantRequest& wanted, const HeldGrants& held, absl::Time no
 }
 
 // A live one that is not wanted.
-void AddEnd(const Grant& grant, const WantedGrants& wanted, absl::Time now, Plan& plan) {
+void AddEnd(const Grant& grant, const WantedGrants& wanted, bool withheld, absl::Time now,
+            Plan& plan) {
   const auto withdrawal = wanted.withdrawn.find(grant.id);
   RevokeGrant revoke{.id = grant.id, .reason = "no longer wanted by the controller"};
   if (withdrawal != wanted.withdrawn.end()) {
@@ -170,7 +174,7 @@ void AddEnd(const Grant& grant, const WantedGrants& wanted, absl::Time now, Plan
   // One that is about to end does so by itself, as its on_expiry says, except where
   // its sessions are to go with it. Until that is told, the state is not done: the
   // controller would not ask for the end again.
-  if (revoke.keep_sessions && grant.end <= now + kSameEnd) {
+  if (!withheld && revoke.keep_sessions && grant.end <= now + kSameEnd) {
     plan.waiting[grant.id];
     return;
   }
@@ -230,7 +234,8 @@ Plan MakePlan(const WantedGrants& wanted, const HeldGrants& held, absl::Time now
     AddWanted(request, held, now, plan);
   }
   for (const auto& [id, grant] : held.live) {
-    if (!wanted_ids.contains(id)) AddEnd(grant, wanted, now, plan);
+    if (wanted_ids.contains(id)) continue;
+    AddEnd(grant, wanted, held.withheld.contains(id), now, plan);
   }
   for (const auto& [id, withdrawal] : wanted.withdrawn) {
     const auto other = held.others.find(id);

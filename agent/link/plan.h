@@ -42,6 +42,8 @@ absl::StatusOr<WantedGrants> ReadWanted(const v1::WantedState& state);
 struct HeldGrants {
   // Live grants that a controller made, by their ids.
   std::map<std::string, Grant> live = {};
+  // Of these, those that are not in force for now, with the reason.
+  std::map<std::string, std::string> withheld = {};
   // Of those that the state names, wanted or withdrawn, the ones that are known and not
   // among these: they ended, or somebody else made them.
   std::map<std::string, Grant> others = {};

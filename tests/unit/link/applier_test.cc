@@ -33,6 +33,12 @@ class ApplierTest : public testing::Test {
     options_.limits.max_live_grants = 2;
     options_.limits.allowed_sources = {P("203.0.113.0/24")};
     options_.gate.ports = options_.limits.guarded_ports;
+    Start();
+  }
+
+  ~ApplierTest() override { Stop(); }
+
+  void Start() {
     gatekeeper_ = std::make_unique<Gatekeeper>(
         options_,
         Gatekeeper::Collaborators{.clock = clock_,
@@ -42,10 +48,10 @@ class ApplierTest : public testing::Test {
                                   .announce = [this](const AuditEvent& event) { Note(event); },
                                   .report = [](const absl::Status&) {}});
     EXPECT_EQ(gatekeeper_->Start(), absl::OkStatus());
+    stopping_ = false;
     loop_ = std::thread([this] { Loop(); });
   }
-
-  ~ApplierTest() override {
+  void Stop() {
     stopping_ = true;
     mailbox_.Ask([](Gatekeeper&) {}).IgnoreError();
     loop_.join();
@@ -338,6 +344,30 @@ TEST_F(ApplierTest, ManyEndsAreTold) {
   const Applied applied = Apply(std::move(over));
   EXPECT_EQ(applied.reports.size(), 600u);
   EXPECT_EQ(StateOf(applied, 600), v1::EXPIRED);
+}
+
+// After a reboot with a clock that cannot be right.
+TEST_F(ApplierTest, WhatIsWithheldIsNotToldToBeActive) {
+  const WantedGrants wanted = {.revision = 1, .grants = {Wanted(1)}};
+  Apply(wanted);
+  const absl::Time right = clock_.Read().wall;
+  Stop();
+  firewall_.DeleteTable();
+  clock_.Reboot(right - absl::Hours(48));
+  clock_.SetSynchronised(false);
+  Start();
+  const Applied withheld = Apply(wanted);
+  EXPECT_THAT(withheld.reports, IsEmpty());
+  EXPECT_THAT(withheld.pending, ElementsAre(Id(1)));
+  EXPECT_THAT(withheld.trouble, HasSubstr("withheld"));
+  EXPECT_THAT(*applier_.Usage(wanted), IsEmpty());
+  clock_.StepWall(right - clock_.Read().wall);
+  clock_.SetSynchronised(true);
+  Advance(absl::Minutes(1));
+  const Applied restored = Apply(wanted);
+  EXPECT_EQ(StateOf(restored, 1), v1::ACTIVE);
+  EXPECT_THAT(restored.pending, IsEmpty());
+  EXPECT_TRUE(Admits("203.0.113.7"));
 }
 
 TEST_F(ApplierTest, TheTimeUntilItIsMadeIsTakenOff) {

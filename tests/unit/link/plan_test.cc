@@ -160,6 +160,21 @@ TEST(MakePlanTest, WhatHasEndedHereIsToldAndNotMadeAgain) {
   EXPECT_EQ(ReportOf(plan.settled[0]).state(), v1::REVOKED);
 }
 
+// It is not in force, and its end does not come while it is withheld.
+TEST(MakePlanTest, WhatIsWithheldWaitsUnlessItIsWithdrawn) {
+  const HeldGrants held = {.live = {{kFirst, Held(kFirst, absl::Seconds(1))}},
+                           .withheld = {{kFirst, "no clock"}}};
+  const Plan wanted = MakePlan({.revision = 1, .grants = {Wanted(kFirst)}}, held, kNow);
+  EXPECT_THAT(wanted.steps, IsEmpty());
+  EXPECT_THAT(wanted.settled, IsEmpty());
+  EXPECT_THAT(wanted.waiting, ElementsAre(Pair(kFirst, "no clock")));
+  const Plan over = MakePlan(
+      {.revision = 2, .withdrawn = {{kFirst, {.reason = "Expired", .keep_sessions = true}}}}, held,
+      kNow);
+  EXPECT_THAT(over.steps, SizeIs(1));
+  EXPECT_THAT(over.waiting, IsEmpty());
+}
+
 TEST(MakePlanTest, WhatHadEndedBeforeItWasWithdrawnIsTold) {
   Grant ended = Held(kFirst);
   ended.state = GrantState::kExpired;
