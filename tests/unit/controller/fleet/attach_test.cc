@@ -160,6 +160,19 @@ TEST_F(AttachTest, AnExtensionAndAMoveKeepTheGrant) {
       Eventually([&] { return agent->Get(id).end > clock_.Read().wall + absl::Minutes(80); }));
 }
 
+TEST_F(AttachTest, AnExtensionThatTheAgentRefusesLeavesTheEndAndComesBackAsTheReason) {
+  const std::unique_ptr<TestAgent> agent = AttachedAgent();
+  PutPolicy();
+  const Request request = Ask("203.0.113.7", absl::Hours(1));
+  ASSERT_TRUE(Becomes(request, PortStatus::kInitiated));
+  // The agent allows two hours, the policy three.
+  ASSERT_TRUE(access_->ExtendRequest(owner_, request.id, absl::Minutes(90)).ok());
+  EXPECT_TRUE(Becomes(request, PortStatus::kInitiated));
+  EXPECT_THAT(PortOf(request).detail, HasSubstr("2h"));
+  EXPECT_LT(*PortOf(request).end, clock_.Read().wall + absl::Minutes(61));
+  EXPECT_TRUE(agent->Admits("203.0.113.7"));
+}
+
 TEST_F(AttachTest, AMoveThatTheAgentRefusesComesBackAsTheReason) {
   const std::unique_ptr<TestAgent> agent =
       AttachedAgent({.allowed_sources = {*Prefix::Parse("203.0.113.0/24")}});
