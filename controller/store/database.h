@@ -84,6 +84,9 @@ class Database {
   // may be run again where the database asks for it.
   virtual absl::Status Write(const Body& body) = 0;
 
+  // As Write, where one statement may take as long as it does: to change tables.
+  virtual absl::Status WriteAtLength(const Body& body) = 0;
+
   // Has `take` called with the hints of other controllers, by a thread of its own,
   // and with "" where some may have been missed. Null where nobody else can be on
   // the same data.

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <utility>
 #include <variant>
@@ -11,12 +13,10 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "common/status.h"
-#include "controller/store/postgres_connection.h"
 #include "controller/store/postgres_hints.h"
+#include "controller/store/postgres_session.h"
 
 namespace postern::controller {
 namespace {
@@ -27,23 +27,8 @@ constexpr std::array<Oid, 3> kIntegerTypes = {20, 21, 23};
 // Writers wait for each other with this lock: one transaction decides at a time,
 // whichever controller it is of. Any number does, as long as it is always the same.
 constexpr char kWriteLock[] = "SELECT pg_advisory_xact_lock(7069632)";
+constexpr char kBeginWrite[] = "BEGIN ISOLATION LEVEL READ COMMITTED";
 constexpr int kMostTries = 5;
-
-absl::string_view Trimmed(const char* message) {
-  return absl::StripTrailingAsciiWhitespace(absl::NullSafeStringView(message));
-}
-
-// For an SQLSTATE (https://www.postgresql.org/docs/15/errcodes-appendix.html).
-absl::Status ErrorOf(absl::string_view state, absl::string_view message) {
-  const std::string text = absl::StrCat("PostgreSQL: ", message, " (SQLSTATE ", state, ")");
-  if (state == "53100") return absl::ResourceExhaustedError(text);
-  // Connection, rolled back for another's sake, resources, operator's intervention,
-  // a standby that is read-only.
-  for (const char* kind : {"08", "40", "53", "57", "25006"}) {
-    if (absl::StartsWith(state, kind)) return absl::UnavailableError(text);
-  }
-  return absl::InternalError(text);
-}
 
 SqlValue ValueOf(const PGresult* result, int row, int column) {
   if (PQgetisnull(result, row, column) != 0) return std::monostate();
@@ -58,24 +43,30 @@ SqlValue ValueOf(const PGresult* result, int row, int column) {
   return std::string(text);
 }
 
+// How a transaction begins.
+struct Kind {
+  absl::string_view begin = {};
+  // Waits for the other writers.
+  bool locks = false;
+  // Once it has the lock, a statement may take as long as it does.
+  bool at_length = false;
+};
+
 // One connection. Used by one thread at a time.
 class Connection final : public SqlTransaction {
  public:
-  explicit Connection(const std::string& conninfo) : connection_(ConnectToPostgres(conninfo)) {}
+  Connection(const std::string& conninfo, const PostgresLimits& limits)
+      : session_(conninfo, limits), silence_(limits.silence) {}
 
-  bool usable() const { return PQstatus(connection_.get()) == CONNECTION_OK; }
+  const PostgresSession& session() const { return session_; }
 
   // Whether the latest transaction was rolled back for another's sake
   // (serialization_failure, deadlock_detected) and may be tried again.
   bool conflicted() const { return conflicted_; }
 
-  // Whether it broke before the latest transaction did anything.
-  bool was_stale() const { return !began_ && !usable(); }
-
-  // The process that serves it.
-  int pid() const { return PQbackendPID(connection_.get()); }
-
-  absl::Status Problem() const { return ConnectionProblem(connection_); }
+  // Whether it broke before the latest transaction did anything, and had been of use
+  // before: another may be made in its place.
+  bool was_stale() const { return used_ && !began_ && !session_.usable(); }
 
   absl::StatusOr<std::vector<SqlRow>> Query(absl::string_view sql,
                                             absl::Span<const SqlValue> values) override {
@@ -103,19 +94,28 @@ class Connection final : public SqlTransaction {
     return Run("SELECT pg_notify($1, $2)", {std::string(kHintChannel), text}).status();
   }
 
-  absl::Status Transact(absl::string_view begin, bool locks, const Database::Body& body) {
+  absl::Status Transact(const Kind& kind, const Database::Body& body) {
     conflicted_ = false;
+    used_ = used_ || began_;
     began_ = false;
-    POSTERN_RETURN_IF_ERROR(Run(begin, {}).status());
+    at_length_ = false;
+    POSTERN_RETURN_IF_ERROR(session_.Run(kind.begin, {}, silence_).status());
     began_ = true;
-    absl::Status status = locks ? Run(kWriteLock, {}).status() : absl::OkStatus();
+    absl::Status status = Lock(kind);
     if (status.ok()) status = body(*this);
     if (status.ok()) status = Commit();
-    if (!status.ok()) Run("ROLLBACK", {}).IgnoreError();
+    if (!status.ok()) session_.Run("ROLLBACK", {}, silence_).IgnoreError();
     return status;
   }
 
  private:
+  absl::Status Lock(const Kind& kind) {
+    if (kind.locks) POSTERN_RETURN_IF_ERROR(Run(kWriteLock, {}).status());
+    if (!kind.at_length) return absl::OkStatus();
+    at_length_ = true;
+    return Run("SET LOCAL statement_timeout = 0", {}).status();
+  }
+
   absl::Status Commit() {
     POSTERN_ASSIGN_OR_RETURN(const PostgresResult result, Run("COMMIT", {}));
     // The server answers so where a statement before has failed.
@@ -126,46 +126,37 @@ class Connection final : public SqlTransaction {
   }
 
   absl::StatusOr<PostgresResult> Run(absl::string_view sql, absl::Span<const SqlValue> values) {
-    std::vector<std::string> numbers(values.size());
-    std::vector<const char*> texts(values.size());
-    for (size_t i = 0; i < values.size(); ++i) {
-      if (const auto* number = std::get_if<int64_t>(&values[i])) {
-        numbers[i] = absl::StrCat(*number);
-        texts[i] = numbers[i].c_str();
-      } else if (const auto* text = std::get_if<std::string>(&values[i])) {
-        // PostgreSQL's text holds no NUL, and libpq would end it there in silence.
-        if (absl::StrContains(*text, '\0')) {
-          return absl::InvalidArgumentError("text with a NUL cannot be stored");
-        }
-        texts[i] = text->c_str();
-      }
-    }
-    PostgresResult result(PQexecParams(connection_.get(), std::string(sql).c_str(),
-                                       static_cast<int>(values.size()), nullptr, texts.data(),
-                                       nullptr, nullptr, 0));
-    const ExecStatusType status = PQresultStatus(result.get());
-    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) return result;
-    const char* state = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
-    if (state == nullptr) return Problem();
-    conflicted_ = conflicted_ || absl::StartsWith(state, "40");
-    return ErrorOf(state, Trimmed(PQresultErrorMessage(result.get())));
+    absl::StatusOr<PostgresResult> result = session_.Run(
+        sql, values,
+        at_length_ ? std::optional<absl::Duration>(absl::InfiniteDuration()) : std::nullopt);
+    conflicted_ = conflicted_ || absl::StartsWith(session_.sqlstate(), "40");
+    return result;
   }
 
-  PostgresConnection connection_;
+  PostgresSession session_;
+  const absl::Duration silence_;
   bool conflicted_ = false;
+  // Of the latest transaction, and whether one had begun before that.
   bool began_ = false;
+  bool used_ = false;
+  bool at_length_ = false;
 };
 
 class PostgresServer final : public Database {
  public:
-  explicit PostgresServer(std::string conninfo) : conninfo_(std::move(conninfo)) {}
+  PostgresServer(std::string conninfo, const PostgresLimits& limits)
+      : conninfo_(std::move(conninfo)), limits_(limits) {}
 
   absl::Status Read(const Body& body) override {
-    return Run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", false, body);
+    return Run({.begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}, body);
   }
 
   absl::Status Write(const Body& body) override {
-    return Run("BEGIN ISOLATION LEVEL READ COMMITTED", true, body);
+    return Run({.begin = kBeginWrite, .locks = true}, body);
+  }
+
+  absl::Status WriteAtLength(const Body& body) override {
+    return Run({.begin = kBeginWrite, .locks = true, .at_length = true}, body);
   }
 
   std::unique_ptr<HintListener> Listen(std::function<void(const std::string&)> take) override {
@@ -173,30 +164,37 @@ class PostgresServer final : public Database {
       const std::lock_guard lock(mutex_);
       return pids_.contains(pid);
     };
-    return ListenToPostgres(conninfo_, is_own, std::move(take));
+    return ListenToPostgres(conninfo_, limits_, is_own, std::move(take));
   }
 
  private:
-  absl::Status Run(absl::string_view begin, bool locks, const Body& body) {
+  using Deadline = std::chrono::steady_clock::time_point;
+
+  absl::Status Run(const Kind& kind, const Body& body) {
+    const Deadline deadline =
+        std::chrono::steady_clock::now() + absl::ToChronoMilliseconds(limits_.pool);
     absl::Status status;
     for (int tries = 0; tries < kMostTries; ++tries) {
-      std::unique_ptr<Connection> connection = Take();
-      status =
-          connection->usable() ? connection->Transact(begin, locks, body) : connection->Problem();
+      POSTERN_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Take(deadline));
+      const PostgresSession& session = connection->session();
+      status = session.usable() ? connection->Transact(kind, body) : session.Problem();
       // One of the pool may be from before the server's last start.
       const bool again = !status.ok() && (connection->conflicted() || connection->was_stale());
       Give(std::move(connection));
-      if (!again) break;
+      if (!again || std::chrono::steady_clock::now() >= deadline) break;
     }
     return status;
   }
 
   // A connection of one's own; waits while all are taken.
-  std::unique_ptr<Connection> Take() {
+  absl::StatusOr<std::unique_ptr<Connection>> Take(Deadline deadline) {
     std::unique_ptr<Connection> connection;
     {
       std::unique_lock lock(mutex_);
-      returned_.wait(lock, [this] { return !idle_.empty() || taken_ < kConnections; });
+      if (!returned_.wait_until(lock, deadline, [this] { return taken_ < kConnections; })) {
+        return absl::UnavailableError(
+            "PostgreSQL: all connections to it are taken by what does not end");
+      }
       ++taken_;
       if (!idle_.empty()) {
         connection = std::move(idle_.back());
@@ -204,9 +202,9 @@ class PostgresServer final : public Database {
       }
     }
     if (connection != nullptr) return connection;
-    connection = std::make_unique<Connection>(conninfo_);
+    connection = std::make_unique<Connection>(conninfo_, limits_);
     const std::lock_guard lock(mutex_);
-    pids_.insert(connection->pid());
+    pids_.insert(connection->session().pid());
     return connection;
   }
 
@@ -214,15 +212,23 @@ class PostgresServer final : public Database {
   void Give(std::unique_ptr<Connection> connection) {
     const std::lock_guard lock(mutex_);
     --taken_;
-    if (connection->usable()) {
+    if (connection->was_stale()) Drop();
+    if (connection->session().at_rest()) {
       idle_.push_back(std::move(connection));
     } else {
-      pids_.erase(connection->pid());
+      pids_.erase(connection->session().pid());
     }
     returned_.notify_one();
   }
 
+  // The others are as old as the one that was found stale, and each would be waited for.
+  void Drop() {
+    for (const auto& connection : idle_) pids_.erase(connection->session().pid());
+    idle_.clear();
+  }
+
   const std::string conninfo_;
+  const PostgresLimits limits_;
   std::mutex mutex_;
   std::condition_variable returned_;
   size_t taken_ = 0;
@@ -233,8 +239,9 @@ class PostgresServer final : public Database {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Database>> OpenPostgresDatabase(const std::string& conninfo) {
-  auto server = std::make_unique<PostgresServer>(conninfo);
+absl::StatusOr<std::unique_ptr<Database>> OpenPostgresDatabase(const std::string& conninfo,
+                                                               const PostgresLimits& limits) {
+  auto server = std::make_unique<PostgresServer>(conninfo, limits);
   POSTERN_RETURN_IF_ERROR(
       server->Read([](SqlTransaction&) -> absl::Status { return absl::OkStatus(); }));
   return server;

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "controller/store/database.h"
+#include "controller/store/postgres_limits.h"
 
 namespace postern::controller {
 
@@ -15,7 +16,8 @@ namespace postern::controller {
 // password belongs into a file (passfile=, ~/.pgpass), not into it. The first
 // connection is made here; one that breaks is made again when it is needed.
 // UNAVAILABLE where the server cannot be reached.
-absl::StatusOr<std::unique_ptr<Database>> OpenPostgresDatabase(const std::string& conninfo);
+absl::StatusOr<std::unique_ptr<Database>> OpenPostgresDatabase(const std::string& conninfo,
+                                                               const PostgresLimits& limits = {});
 
 }  // namespace postern::controller
 

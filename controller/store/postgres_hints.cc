@@ -7,12 +7,13 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "controller/store/postgres_connection.h"
+#include "controller/store/postgres_session.h"
 
 namespace postern::controller {
 namespace {
@@ -22,15 +23,12 @@ constexpr absl::Duration kLongestPause = absl::Seconds(30);
 // A server that vanished says nothing: it is asked whether it is there.
 constexpr absl::Duration kLook = absl::Minutes(1);
 
-struct FreeNotice {
-  void operator()(PGnotify* notice) const { PQfreemem(notice); }
-};
-
 class Listener final : public HintListener {
  public:
-  Listener(std::string conninfo, std::function<bool(int)> is_own,
+  Listener(std::string conninfo, const PostgresLimits& limits, std::function<bool(int)> is_own,
            std::function<void(const std::string&)> take)
       : conninfo_(std::move(conninfo)),
+        limits_(limits),
         is_own_(std::move(is_own)),
         take_(std::move(take)),
         stop_(eventfd(0, EFD_CLOEXEC)),
@@ -52,44 +50,50 @@ class Listener final : public HintListener {
     return waiting[0].revents == 0;
   }
 
-  static bool Does(const PostgresConnection& connection, const std::string& sql) {
-    const PostgresResult result(PQexec(connection.get(), sql.c_str()));
-    const ExecStatusType status = PQresultStatus(result.get());
-    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
-  }
-
   void Run() {
     absl::Duration pause = kFirstPause;
     do {
-      const PostgresConnection connection = ConnectToPostgres(conninfo_);
-      if (Does(connection, absl::StrCat("LISTEN ", kHintChannel))) {
+      PostgresSession session(conninfo_, limits_);
+      if (Asks(session, absl::StrCat("LISTEN ", kHintChannel))) {
         pause = kFirstPause;
         // Nobody heard what was said before.
         take_("");
-        if (!Hear(connection)) return;
+        if (!Hear(session)) return;
       } else {
         pause = std::min(pause * 2, kLongestPause);
       }
     } while (Wait(-1, pause));
   }
 
-  // Until the connection breaks; false when it is time to stop.
-  bool Hear(const PostgresConnection& connection) {
-    while (Wait(PQsocket(connection.get()), kLook)) {
-      if (PQconsumeInput(connection.get()) == 0) return true;
-      bool heard = false;
-      while (true) {
-        const std::unique_ptr<PGnotify, FreeNotice> notice(PQnotifies(connection.get()));
-        if (notice == nullptr) break;
-        heard = true;
-        if (!is_own_(notice->be_pid)) take_(notice->extra);
-      }
-      if (!heard && !Does(connection, "SELECT 1")) return true;
+  bool Asks(PostgresSession& session, const std::string& sql) const {
+    return session.Run(sql, {}, limits_.silence).ok();
+  }
+
+  // Until the connection breaks; false when it is time to stop. Hints may also have
+  // come with the answer to a statement, which does not show at the socket.
+  bool Hear(PostgresSession& session) {
+    TakeHints(session);
+    while (Wait(session.socket(), kLook)) {
+      if (!session.TakeIn()) return true;
+      if (TakeHints(session)) continue;
+      if (!Asks(session, "SELECT 1")) return true;
+      TakeHints(session);
     }
     return false;
   }
 
+  // Whether there were any.
+  bool TakeHints(PostgresSession& session) {
+    bool heard = false;
+    while (const std::optional<PostgresNotice> notice = session.NextNotice()) {
+      heard = true;
+      if (!is_own_(notice->pid)) take_(notice->text);
+    }
+    return heard;
+  }
+
   const std::string conninfo_;
+  const PostgresLimits limits_;
   const std::function<bool(int)> is_own_;
   const std::function<void(const std::string&)> take_;
   const int stop_;
@@ -99,9 +103,10 @@ class Listener final : public HintListener {
 }  // namespace
 
 std::unique_ptr<HintListener> ListenToPostgres(const std::string& conninfo,
+                                               const PostgresLimits& limits,
                                                std::function<bool(int)> is_own,
                                                std::function<void(const std::string&)> take) {
-  return std::make_unique<Listener>(conninfo, std::move(is_own), std::move(take));
+  return std::make_unique<Listener>(conninfo, limits, std::move(is_own), std::move(take));
 }
 
 }  // namespace postern::controller

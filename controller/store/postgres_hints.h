@@ -8,6 +8,7 @@
 #include <string>
 
 #include "controller/store/database.h"
+#include "controller/store/postgres_limits.h"
 
 namespace postern::controller {
 
@@ -15,6 +16,7 @@ namespace postern::controller {
 // serves this controller, whose own hints are not for it. Both are called by the
 // listener's thread.
 std::unique_ptr<HintListener> ListenToPostgres(const std::string& conninfo,
+                                               const PostgresLimits& limits,
                                                std::function<bool(int)> is_own,
                                                std::function<void(const std::string&)> take);
 

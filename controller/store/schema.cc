@@ -125,7 +125,7 @@ absl::StatusOr<int64_t> VersionOf(SqlTransaction& transaction) {
 }  // namespace
 
 absl::Status Migrate(Database& database, int64_t target) {
-  return database.Write([target](SqlTransaction& transaction) -> absl::Status {
+  return database.WriteAtLength([target](SqlTransaction& transaction) -> absl::Status {
     POSTERN_ASSIGN_OR_RETURN(const int64_t present, VersionOf(transaction));
     if (present > kSchemaVersion) {
       return absl::FailedPreconditionError(

@@ -110,6 +110,8 @@ class SqliteFile final : public Database {
     return writer_.Transact("BEGIN IMMEDIATE", body);
   }
 
+  absl::Status WriteAtLength(const Body& body) override { return Write(body); }
+
   std::unique_ptr<HintListener> Listen(std::function<void(const std::string&)>) override {
     return nullptr;
   }

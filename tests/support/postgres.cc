@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <libpq-fe.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,12 +18,15 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/fd.h"
 #include "common/status.h"
+#include "tests/support/certificates.h"
 
 namespace postern {
 namespace {
@@ -85,6 +91,7 @@ absl::StatusOr<std::unique_ptr<PostgresServer>> PostgresServer::Start(
     return absl::InternalError(
         absl::StrCat("initdb (of Debian's postgresql-15): ", status, ": ", ContentOf(log)));
   }
+  if (options.tls) POSTERN_RETURN_IF_ERROR(server->PrepareTls());
   POSTERN_RETURN_IF_ERROR(server->Run());
   return server;
 }
@@ -109,6 +116,12 @@ absl::Status PostgresServer::Run() {
   if (!options_.durable) {
     command.insert(command.end(), {"-c", "fsync=off", "-c", "shared_buffers=16MB"});
   }
+  if (options_.tls) {
+    command.insert(command.end(),
+                   {"-c", "listen_addresses=127.0.0.1", "-c", absl::StrCat("port=", port_), "-c",
+                    "ssl=on", "-c", absl::StrCat("ssl_cert_file=", directory_, "/tls.pem"), "-c",
+                    absl::StrCat("ssl_key_file=", directory_, "/tls.key")});
+  }
   pid_ = Spawn(command, log);
   for (int wait = 0; wait < kMostWaits; ++wait) {
     if (PQping(Conninfo("postgres").c_str()) == PQPING_OK) return absl::OkStatus();
@@ -117,18 +130,56 @@ absl::Status PostgresServer::Run() {
   return absl::DeadlineExceededError(absl::StrCat("PostgreSQL: ", ContentOf(log)));
 }
 
+// Its children have sessions of their own, and go on for a moment without it.
+void PostgresServer::Signal(int number) const {
+  const std::string children = ContentOf(absl::StrCat("/proc/", pid_, "/task/", pid_, "/children"));
+  kill(pid_, number);
+  std::istringstream pids(children);
+  for (pid_t child = 0; pids >> child;) kill(child, number);
+}
+
+void PostgresServer::Freeze() const { Signal(SIGSTOP); }
+
+void PostgresServer::Thaw() const { Signal(SIGCONT); }
+
 void PostgresServer::Kill() {
   if (pid_ <= 0) return;
-  // Its children have sessions of their own, and go on for a moment without it.
-  const std::string children = ContentOf(absl::StrCat("/proc/", pid_, "/task/", pid_, "/children"));
-  kill(pid_, SIGKILL);
-  std::istringstream pids(children);
-  for (pid_t child = 0; pids >> child;) kill(child, SIGKILL);
+  Signal(SIGKILL);
   waitpid(pid_, nullptr, 0);
   pid_ = -1;
 }
 
+absl::Status PostgresServer::PrepareTls() {
+  const Identity identity = TestAuthority("postgres").Issue({.names = {"IP:127.0.0.1"}});
+  for (const auto& [name, pem] :
+       {std::pair("/tls.pem", identity.cert), {"/tls.key", identity.key}}) {
+    const std::string path = absl::StrCat(directory_, name);
+    std::ofstream(path) << pem;
+    const passwd* user = ServerUser();
+    if (chmod(path.c_str(), S_IRUSR) != 0 ||
+        (user != nullptr && chown(path.c_str(), user->pw_uid, user->pw_gid) != 0)) {
+      return ErrnoStatus(errno, absl::StrCat("giving ", path, " to postgres"));
+    }
+  }
+  const Fd free(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{.sin_family = AF_INET,
+                      .sin_port = 0,
+                      .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)},
+                      .sin_zero = {}};
+  socklen_t size = sizeof address;
+  auto* any = reinterpret_cast<sockaddr*>(&address);
+  if (bind(free.get(), any, size) != 0 || getsockname(free.get(), any, &size) != 0) {
+    return ErrnoStatus(errno, "looking for a free port");
+  }
+  port_ = ntohs(address.sin_port);
+  return absl::OkStatus();
+}
+
 std::string PostgresServer::Conninfo(const std::string& database) const {
+  if (options_.tls) {
+    return absl::StrCat("host=127.0.0.1 port=", port_,
+                        " sslmode=require user=postern dbname=", database);
+  }
   return absl::StrCat("host=", directory_, " user=postern dbname=", database);
 }
 

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,8 @@ struct PostgresOptions {
   // What is committed outlives the machine, with the memory that Debian's server has:
   // for measuring. Tests are about transactions, not about the disk under them.
   bool durable = false;
+  // Reached by TCP on loopback, with TLS, and not by its socket.
+  bool tls = false;
 };
 
 // Debian's postgresql-15, run as the user postgres where the test is root, which
@@ -36,15 +39,24 @@ class PostgresServer {
   void Kill();
   absl::Status Run();
 
+  // From Freeze to Thaw the server and its children do nothing: connections are made
+  // by the kernel, and nobody answers on any.
+  void Freeze() const;
+  void Thaw() const;
+
  private:
   PostgresServer(std::string directory, const PostgresOptions& options)
       : directory_(std::move(directory)), options_(options) {}
+  absl::Status PrepareTls();
   std::string Conninfo(const std::string& database) const;
+  void Signal(int number) const;
 
   const std::string directory_;
   const PostgresOptions options_;
   pid_t pid_ = -1;
   int databases_ = 0;
+  // For TLS.
+  uint16_t port_ = 0;
 };
 
 }  // namespace postern

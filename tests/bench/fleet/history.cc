@@ -79,7 +79,7 @@ absl::Status FillHistory(const FleetOptions& fleet, size_t vms, size_t requests,
   controller::Sources source;
   POSTERN_ASSIGN_OR_RETURN(const Prefix prefix, Prefix::Parse("203.0.113.7/32"));
   source.prefixes = {prefix};
-  return database->Write([&](SqlTransaction& transaction) -> absl::Status {
+  return database->WriteAtLength([&](SqlTransaction& transaction) -> absl::Status {
     // The indexes of a million rows do not fit into SQLite's usual cache.
     if (!postgres) {
       POSTERN_RETURN_IF_ERROR(transaction.Execute("PRAGMA cache_size = -1000000", {}).status());
