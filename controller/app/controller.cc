@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -20,6 +21,7 @@
 #include "common/tls/certificates.h"
 #include "common/uuid.h"
 #include "common/version.h"
+#include "controller/app/background.h"
 #include "controller/fleet/fleet_server.h"
 #include "controller/fleet/issuer.h"
 #include "controller/identity/authenticator.h"
@@ -110,6 +112,7 @@ class Controller {
     POSTERN_RETURN_IF_ERROR(MakeFirstOwner());
     POSTERN_RETURN_IF_ERROR(Serve());
     hints_ = database_->Listen([this](const std::string& vm) { OnHint(vm); });
+    POSTERN_ASSIGN_OR_RETURN(background_, Background::Start(*loop_));
     POSTERN_RETURN_IF_ERROR(loop_->OnAlarm([this] { OnAlarm(); }));
     for (const int number : {SIGTERM, SIGINT}) {
       POSTERN_RETURN_IF_ERROR(loop_->OnSignal(number, [this] { loop_->Exit(); }));
@@ -197,28 +200,35 @@ class Controller {
     if (fleet_server_ != nullptr) fleet_server_->Changed(vms);
   }
 
-  // What is due, and the net under lost hints.
+  // What is due, and the net under lost hints. Only the loop may not wait for the store:
+  // it feeds the watchdog and reads the signals.
   void OnAlarm() {
-    const Now now = clock_.Read();
-    absl::Duration pause = kPoll;
+    background_->Do([this] { pause_ = TendStore(); }, [this] { Tend(); });
+  }
+
+  // Gives how long there is nothing more to do; by the background's thread.
+  absl::Duration TendStore() {
+    if (config_.audit_keep) {
+      const absl::Status trimmed = access_->TrimAudit(clock_.Read().wall - *config_.audit_keep);
+      if (!trimmed.ok()) Tell(std::string(Annotate(trimmed, "trimming the audit").message()));
+    }
     const absl::StatusOr<absl::Time> next = access_->EndWhatIsDue();
     if (!next.ok()) {
       Tell(std::string(Annotate(next.status(), "ending what is due").message()));
-      pause = kFailurePause;
-    } else if (*next - now.wall < pause) {
-      pause = std::max(*next - now.wall, absl::ZeroDuration());
+      return kFailurePause;
     }
-    if (config_.audit_keep) {
-      const absl::Status trimmed = access_->TrimAudit(now.wall - *config_.audit_keep);
-      if (!trimmed.ok()) Tell(std::string(Annotate(trimmed, "trimming the audit").message()));
-    }
+    return std::clamp(*next - clock_.Read().wall, absl::ZeroDuration(), kPoll);
+  }
+
+  void Tend() {
+    const Now now = clock_.Read();
     const absl::Status renewed = issuer_->RefreshServerCertificate(now.wall);
     if (!renewed.ok()) Tell(std::string(renewed.message()));
     fleet_server_->CheckAll();
     NotifyStatus(Line());
     // A request can be made meanwhile that ends before the alarm; its end is told
     // late, but the VM's kernel ends it in time.
-    const absl::Status armed = loop_->SetAlarm(now.boot + pause + absl::Milliseconds(1));
+    const absl::Status armed = loop_->SetAlarm(now.boot + pause_ + absl::Milliseconds(1));
     if (!armed.ok()) {
       Tell(std::string(armed.message()));
       loop_->Exit();
@@ -244,6 +254,9 @@ class Controller {
   std::unique_ptr<FleetServer> fleet_server_;
   std::unique_ptr<HttpServer> rest_server_;
   std::unique_ptr<HintListener> hints_;
+  // Until the alarm; the background's while it works.
+  absl::Duration pause_ = absl::ZeroDuration();
+  std::unique_ptr<Background> background_;
 };
 
 }  // namespace

@@ -10,7 +10,8 @@
 namespace postern::controller {
 namespace {
 
-constexpr size_t kMostAtOnce = 1000;
+// Each is a transaction; the rest is due at once.
+constexpr size_t kMostAtOnce = 100;
 
 Caller Itself() { return {.principal = "postern-controller", .correlation_id = NewUuid()}; }
 
