@@ -1,8 +1,11 @@
 #include "controller/config/config.h"
 
+#include <libpq-fe.h>
+
 #include <memory>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/config/fields.h"
@@ -98,19 +101,40 @@ absl::StatusOr<Config> ReadAgents(const Field& field, Config config) {
   return config;
 }
 
+struct FreeOptions {
+  void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
+};
+
+// What libpq finds in it, however it is written. libpq's own words are not repeated
+// where they may quote a password.
+absl::StatusOr<std::string> ReadConninfo(const Field& field) {
+  POSTERN_ASSIGN_OR_RETURN(std::string conninfo, ReadText(field, kMaxConninfoBytes));
+  char* problem = nullptr;
+  const std::unique_ptr<PQconninfoOption, FreeOptions> options(
+      PQconninfoParse(conninfo.c_str(), &problem));
+  const std::unique_ptr<char, void (*)(void*)> owned(problem, PQfreemem);
+  if (options == nullptr) {
+    const bool secret =
+        absl::StrContains(conninfo, "password") || absl::StrContains(conninfo, "://");
+    return field.Error(absl::StrCat(
+        "is not what libpq takes, such as \"host=/run/postgresql dbname=postern\"",
+        secret ? "" : ": ",
+        secret ? "" : absl::StripTrailingAsciiWhitespace(absl::NullSafeStringView(problem))));
+  }
+  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
+    if (option->val != nullptr && absl::EndsWith(option->keyword, "password")) {
+      return field.Error("holds a password; put it into a file and name that: passfile=FILE");
+    }
+  }
+  return conninfo;
+}
+
 absl::StatusOr<std::string> ReadStore(const Field& field) {
   std::string postgres;
   POSTERN_ASSIGN_OR_RETURN(const Section section, Section::Open(field, "store", Keys()));
-  const auto read = [](const Field& value) -> absl::StatusOr<std::string> {
-    POSTERN_ASSIGN_OR_RETURN(std::string conninfo, ReadText(value, kMaxConninfoBytes));
-    if (absl::StrContains(conninfo, "password=")) {
-      return value.Error("holds a password; put it into a file and name that: passfile=FILE");
-    }
-    return conninfo;
-  };
   POSTERN_RETURN_IF_ERROR(section.Required(
       "postgres", "how libpq reaches the database, such as \"host=/run/postgresql dbname=postern\"",
-      read, postgres));
+      ReadConninfo, postgres));
   return postgres;
 }
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+
 namespace postern::controller {
 namespace {
 
@@ -55,6 +57,27 @@ audit: {keep: 400d}
   EXPECT_EQ(config->audit_keep, absl::Hours(400 * 24));
 }
 
+TEST(ControllerConfigTest, AConninfoMayBeAUriAndNameAPasswordFile) {
+  for (const char* conninfo : {"postgresql://user@db/postern?passfile=/etc/postern/pgpass",
+                               "host=db dbname=postern passfile=/etc/postern/password=file"}) {
+    const absl::StatusOr<Config> config =
+        Parse(absl::StrCat("store: {postgres: \"", conninfo, "\"}"));
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(config->postgres, conninfo);
+  }
+}
+
+TEST(ControllerConfigTest, AConninfoThatIsWrongIsNotRepeatedWhereItMayHoldAPassword) {
+  for (const char* conninfo : {"password=open sesame", "postgresql://user:se%samet@db"}) {
+    const absl::Status status =
+        Parse(absl::StrCat("store: {postgres: \"", conninfo, "\"}")).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("libpq"));
+    EXPECT_THAT(std::string(status.message()), testing::Not(HasSubstr("sesame")));
+    EXPECT_THAT(std::string(status.message()), testing::Not(HasSubstr("%sa")));
+  }
+}
+
 struct Mistake {
   const char* text;
   const char* words;
@@ -71,6 +94,11 @@ TEST(ControllerConfigTest, EachMistakeIsNamedWithItsPlace) {
            {"agents: {certificate_lifetime: 5m}", "from 1h"},
            {"names: [\"a b\"]", "the name or the address"},
            {"store: {postgres: \"password=x\"}", "passfile"},
+           {"store: {postgres: \"host=db password = 'x'\"}", "passfile"},
+           {"store: {postgres: \"host=db sslpassword=x\"}", "passfile"},
+           {"store: {postgres: \"postgresql://user:x@db/postern\"}", "passfile"},
+           {"store: {postgres: \"postgres://db/postern?password=x\"}", "passfile"},
+           {"store: {postgres: \"host=db nonsense=1\"}", "\"nonsense\""},
            {"store: {}", "needs \"postgres\""},
            {"oidc: [{issuer: a}]", "needs \"audience\""},
            {"oidc: [{issuer: a, audience: b, jwks: \"http://c\"}]", "https URL"},
