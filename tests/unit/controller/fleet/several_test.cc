@@ -25,7 +25,8 @@ class SeveralTest : public FleetTest {
                                                     [](const std::vector<std::string>&) {});
     other_fleet_ = std::make_unique<FleetService>(*other_database_, clock_);
     hints_ = store_->database().Listen([this](const std::string& vm) {
-      if (!vm.empty()) server_->Changed({vm});
+      if (vm.empty()) return server_->CheckAll();
+      server_->Changed({vm});
     });
   }
   // Before what they serve from.
@@ -76,6 +77,35 @@ TEST_F(SeveralTest, WhereOneDiesTheAgentMovesOverWithNothingLostOrDoneTwice) {
   const auto grants = agent->On<size_t>(
       [](Gatekeeper& gatekeeper) { return gatekeeper.List(0, 100, true)->size(); });
   EXPECT_EQ(grants, 2u);
+}
+
+// The store of both is gone for a while.
+TEST_F(SeveralTest, WithoutPostgresAgentsKeepTheirGrantsAndAllGoesOnByItself) {
+  const std::unique_ptr<TestAgent> agent = AttachedAgent();
+  PutPolicy();
+  const Request before = Ask("203.0.113.7", absl::Hours(1));
+  ASSERT_TRUE(Becomes(before, PortStatus::kInitiated));
+  PostgresServer* const postgres = *SharedPostgres();
+  postgres->Kill();
+  const AskedPort port = {.number = 3389,
+                          .duration = absl::Hours(1),
+                          .sources = Sources{.prefixes = {*Prefix::Parse("203.0.113.8")}}};
+  const Asked asked = {.vms = {{.id = Vm("web-1"), .ports = {port}}}};
+  for (AccessService* access : {access_.get(), other_access_.get()}) {
+    const absl::Status refused = access->Initiate(owner_, policy_, asked).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable) << refused;
+    EXPECT_FALSE(access->EndRequest(owner_, before.id, "done").ok());
+  }
+  // The controllers look at the store for what they may have missed, and hear nothing.
+  server_->CheckAll();
+  EXPECT_TRUE(agent->Admits("203.0.113.7"));
+  // What the agent has to tell cannot be kept either.
+  agent->RevokeLocally(before.ports[0].grant_id);
+  EXPECT_FALSE(agent->Admits("203.0.113.7"));
+  ASSERT_EQ(postgres->Run(), absl::OkStatus());
+  EXPECT_TRUE(Becomes(before, PortStatus::kRevoked));
+  EXPECT_TRUE(Becomes(AskOther("203.0.113.8"), PortStatus::kInitiated));
+  EXPECT_TRUE(agent->Admits("203.0.113.8"));
 }
 
 }  // namespace
