@@ -137,6 +137,20 @@ std::string SqliteStatement::Text(int column) const {
 
 int64_t SqliteDatabase::changes() const { return sqlite3_changes64(database_.get()); }
 
+bool SqliteDatabase::was_asked_wrongly() const {
+  switch (sqlite3_errcode(database_.get()) & 0xff) {
+    case SQLITE_ERROR:
+    case SQLITE_TOOBIG:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_MISUSE:
+    case SQLITE_RANGE:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void SqliteDatabase::Close::operator()(sqlite3* database) const { sqlite3_close(database); }
 
 absl::StatusOr<SqliteDatabase> SqliteDatabase::Open(const std::string& path) {

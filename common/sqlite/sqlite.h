@@ -65,6 +65,9 @@ class SqliteDatabase {
   absl::StatusOr<SqliteStatement> Prepare(absl::string_view sql);
   // How many rows the latest INSERT, UPDATE or DELETE changed.
   int64_t changes() const;
+  // Whether the latest call failed for what it was asked to do, rather than for the
+  // state of the file or the disk under it.
+  bool was_asked_wrongly() const;
 
  private:
   struct Close {

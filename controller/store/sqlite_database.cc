@@ -24,8 +24,9 @@ class Connection final : public SqlTransaction {
     POSTERN_ASSIGN_OR_RETURN(SqliteStatement * statement, Bound(sql, values));
     std::vector<SqlRow> rows;
     while (true) {
-      POSTERN_ASSIGN_OR_RETURN(const bool more, statement->Step());
-      if (!more) return rows;
+      const absl::StatusOr<bool> more = statement->Step();
+      if (!more.ok()) return Judged(more.status());
+      if (!*more) return rows;
       rows.push_back(RowOf(*statement));
     }
   }
@@ -33,7 +34,7 @@ class Connection final : public SqlTransaction {
   absl::StatusOr<int64_t> Execute(absl::string_view sql,
                                   absl::Span<const SqlValue> values) override {
     POSTERN_ASSIGN_OR_RETURN(SqliteStatement * statement, Bound(sql, values));
-    POSTERN_RETURN_IF_ERROR(statement->Run());
+    POSTERN_RETURN_IF_ERROR(Judged(statement->Run()));
     return database_.changes();
   }
 
@@ -51,6 +52,12 @@ class Connection final : public SqlTransaction {
   }
 
  private:
+  // Nobody gets a wrong statement right by trying again.
+  absl::Status Judged(const absl::Status& status) const {
+    if (!absl::IsUnavailable(status) || !database_.was_asked_wrongly()) return status;
+    return absl::InternalError(status.message());
+  }
+
   static SqlRow RowOf(const SqliteStatement& statement) {
     std::vector<SqlValue> values;
     for (int column = 0; column < statement.columns(); ++column) {
@@ -71,8 +78,9 @@ class Connection final : public SqlTransaction {
       // SQLite numbers ?1 as PostgreSQL does $1; its own $1 is only a name.
       std::string numbered(sql);
       std::replace(numbered.begin(), numbered.end(), '$', '?');
-      POSTERN_ASSIGN_OR_RETURN(SqliteStatement statement, database_.Prepare(numbered));
-      found = statements_.emplace(std::string(sql), std::move(statement)).first;
+      absl::StatusOr<SqliteStatement> statement = database_.Prepare(numbered);
+      if (!statement.ok()) return Judged(statement.status());
+      found = statements_.emplace(std::string(sql), *std::move(statement)).first;
     }
     SqliteStatement& statement = found->second;
     // What a body that failed half-way through its rows has left.
