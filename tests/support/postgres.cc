@@ -124,6 +124,8 @@ absl::Status PostgresServer::Run() {
   }
   pid_ = Spawn(command, log);
   for (int wait = 0; wait < kMostWaits; ++wait) {
+    // It refuses to start while a child of the one that was killed is not gone yet.
+    if (waitpid(pid_, nullptr, WNOHANG) == pid_) pid_ = Spawn(command, log);
     if (PQping(Conninfo("postgres").c_str()) == PQPING_OK) return absl::OkStatus();
     absl::SleepFor(kWait);
   }
@@ -132,6 +134,8 @@ absl::Status PostgresServer::Run() {
 
 // Its children have sessions of their own, and go on for a moment without it.
 void PostgresServer::Signal(int number) const {
+  // It makes no more of them meanwhile.
+  kill(pid_, SIGSTOP);
   const std::string children = ContentOf(absl::StrCat("/proc/", pid_, "/task/", pid_, "/children"));
   kill(pid_, number);
   std::istringstream pids(children);
