@@ -91,7 +91,10 @@ absl::StatusOr<HttpResponse> Api::Answer(const HttpRequest& request, Caller& cal
   absl::Duration wait = by_network_.Take(NetworkOf(request.peer), now);
   if (wait > absl::ZeroDuration()) return Limited(wait);
   POSTERN_ASSIGN_OR_RETURN(const Target target, ParseTarget(request.target));
-  if (IsHealth(target)) return JsonResponse(200, {{"status", "ok"}});
+  if (IsHealth(target)) {
+    POSTERN_RETURN_IF_ERROR(access_.CheckStore());
+    return JsonResponse(200, {{"status", "ok"}});
+  }
   POSTERN_ASSIGN_OR_RETURN(
       caller.principal,
       authenticator_.Authenticate(request.Header("authorization"), request.certificate_uris));

@@ -99,6 +99,9 @@ class AccessService {
   AccessService(Database& database, const Clock& clock,
                 std::function<void(const std::vector<std::string>&)> changed);
 
+  // Whether the store answers; UNAVAILABLE where it does not.
+  absl::Status CheckStore();
+
   absl::StatusOr<PolicyView> PutPolicy(const Caller& caller, const PolicyChange& change);
   // Adds the VM with the recommended ports to the policy "default" of its group and
   // location, which is made where there is none. A VM that is in it stays as it is.

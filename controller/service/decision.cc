@@ -57,6 +57,11 @@ absl::Status AccessService::Decide(const Caller& caller, absl::string_view opera
   return absl::OkStatus();
 }
 
+absl::Status AccessService::CheckStore() {
+  return database_.Read(
+      [](SqlTransaction& transaction) { return transaction.Query("SELECT 1", {}).status(); });
+}
+
 absl::Status AccessService::Look(const Caller& caller, absl::string_view operation,
                                  const std::string& target, const Database::Body& body) {
   const absl::Status status = database_.Read(body);

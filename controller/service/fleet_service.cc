@@ -96,7 +96,9 @@ class Taking {
 
   absl::Status Take(const ReportedGrant& reported) {
     POSTERN_ASSIGN_OR_RETURN(std::optional<PortRow> row, FindPort(transaction_, reported.id));
-    if (!row || row->port.vm.Key() != vm_.Key()) {
+    // Of a controller that was restored from a copy, or of another one before it.
+    if (!row) return absl::OkStatus();
+    if (row->port.vm.Key() != vm_.Key()) {
       return absl::InvalidArgumentError(absl::StrCat(
           "the grant ", Bounded(reported.id, kMaxFactBytes), " is not one of ", vm_.ToString()));
     }
@@ -236,7 +238,14 @@ absl::StatusOr<Wanted> FleetService::WantedOf(const AgentStream& stream) {
     const absl::Time now = clock_.Read().wall;
     POSTERN_ASSIGN_OR_RETURN(std::vector<PortRow> live, LivePortsOfVm(transaction, key));
     for (PortRow& port : live) {
-      if (IsWanted(port, now)) wanted.grants.push_back(controller::WantedOf(std::move(port)));
+      if (IsWanted(port, now)) {
+        wanted.grants.push_back(controller::WantedOf(std::move(port)));
+      } else if (port.port.status != PortStatus::kPending) {
+        // Its end has come, and closing it is due.
+        wanted.withdrawn.push_back({.id = port.port.grant_id,
+                                    .reason = std::string(ReasonName(EndReason::kExpired)),
+                                    .keep_sessions = true});
+      }
     }
     POSTERN_ASSIGN_OR_RETURN(const std::vector<PortRow> withdrawn,
                              WithdrawnPorts(transaction, key, row.applied_revision));

@@ -131,8 +131,8 @@ class FleetService {
   // The revisions of what is wanted of all VMs, by their keys: one look tells whose is
   // another now. A VM that is not known any more is missing.
   absl::StatusOr<std::map<std::string, int64_t>> Revisions();
-  // Takes what an agent reports about its own grants; what it says about
-  // another VM's is refused with INVALID_ARGUMENT and changes nothing.
+  // Takes what an agent reports about its own grants, as far as they are known here;
+  // what it says about another VM's is refused with INVALID_ARGUMENT and changes nothing.
   absl::Status Take(const AgentStream& stream, const Report& report);
 
  private:

@@ -183,6 +183,7 @@ TEST_F(FleetToolTest, RolesAndTokensComeAndGo) {
 }
 
 TEST_F(FleetToolTest, AVmIsEnabledAndForgotten) {
+  applies_ = false;
   const Outcome enabled = Tool({"policy", "enable", "web-1"});
   EXPECT_EQ(enabled.exit_code, kExitDone) << enabled.err;
   EXPECT_THAT(enabled.out, HasSubstr("5986"));

@@ -16,7 +16,7 @@ namespace postern::controller {
 using Json = nlohmann::json;
 
 struct Signer::Key {
-  Key(std::string id, cjose_jwk_t* key) : id(std::move(id)), key(key) {}
+  Key(std::string name, cjose_jwk_t* jwk) : id(std::move(name)), key(jwk) {}
   Key(const Key&) = delete;
   Key& operator=(const Key&) = delete;
   ~Key() { cjose_jwk_release(key); }

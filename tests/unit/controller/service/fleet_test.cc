@@ -116,6 +116,29 @@ TEST_P(ServiceTest, AnAgentSpeaksForItsOwnVmAlone) {
   EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiating);
 }
 
+TEST_P(ServiceTest, AGrantThatIsNotKnownHereKeepsNothingElseFromBeingTold) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  const absl::Status taken = fleet_->Take(
+      StreamOf("web-1"),
+      {.revision = 1,
+       .grants = {{.id = "11111111-2222-4333-8444-555555555555", .state = ReportedState::kExpired},
+                  {.id = request.ports[0].grant_id, .state = ReportedState::kActive}}});
+  EXPECT_EQ(taken, absl::OkStatus());
+  EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiated);
+}
+
+// Otherwise the agent would take it for one that nobody has asked for, and cut its sessions.
+TEST_P(ServiceTest, WhatHasEndedAndIsNotClosedYetIsWithdrawnWithItsSessionsKept) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  clock_.Advance(absl::Hours(1));
+  const Wanted wanted = WantedOf("web-1");
+  EXPECT_THAT(wanted.grants, IsEmpty());
+  ASSERT_THAT(wanted.withdrawn, SizeIs(1));
+  EXPECT_EQ(wanted.withdrawn[0].id, request.ports[0].grant_id);
+  EXPECT_TRUE(wanted.withdrawn[0].keep_sessions);
+}
+
 TEST_P(ServiceTest, AVmThatWasRemovedIsNotKnown) {
   Join("db-1");
   ASSERT_EQ(access_->RemoveVm(By("owner"), Vm("db-1"), /*force=*/false), absl::OkStatus());
