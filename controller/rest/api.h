@@ -10,9 +10,9 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "controller/identity/authenticator.h"
+#include "controller/limits/rate_limit.h"
 #include "controller/rest/http.h"
 #include "controller/rest/path.h"
-#include "controller/limits/rate_limit.h"
 #include "controller/service/access_service.h"
 
 namespace postern::controller {

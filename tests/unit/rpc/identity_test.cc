@@ -1,11 +1,12 @@
 #include "agent/rpc/identity.h"
-#include "common/grpc/peer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
+
+#include "common/grpc/peer.h"
 
 namespace postern {
 namespace {
