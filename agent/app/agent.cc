@@ -23,6 +23,8 @@
 #include "agent/app/status_line.h"
 #include "agent/config/last_gate.h"
 #include "agent/config/reload.h"
+#include "agent/doctor/facts.h"
+#include "agent/doctor/mapped_ports.h"
 #include "agent/enforcer/gatekeeper.h"
 #include "agent/enforcer/mailbox.h"
 #include "agent/firewall/nft/denied_log.h"
@@ -202,17 +204,20 @@ class Agent {
 
   void StartLink() {
     if (!config_.controller) return;
-    link_ = Link::Start({.controller = *config_.controller,
-                         .state_dir = config_.state_dir,
-                         .version = kVersion,
-                         .name = HostName(),
-                         .changed =
-                             [this] {
-                               // After the link's thread has it: one that is full
-                               // drains soon, and tells the next change.
-                               mailbox_.Ask([this](Gatekeeper&) { TellOfLink(); }).IgnoreError();
-                             }},
-                        mailbox_, *clock_);
+    link_ = Link::Start(
+        {.controller = *config_.controller,
+         .state_dir = config_.state_dir,
+         .version = kVersion,
+         .name = HostName(),
+         .read_mapped =
+             [](const std::vector<uint16_t>& ports) { return MappedPorts(ReadHost(ports), ports); },
+         .changed =
+             [this] {
+               // After the link's thread has it: one that is full
+               // drains soon, and tells the next change.
+               mailbox_.Ask([this](Gatekeeper&) { TellOfLink(); }).IgnoreError();
+             }},
+        mailbox_, *clock_);
   }
 
   void TellOfLink() {

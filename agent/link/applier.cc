@@ -98,7 +98,34 @@ absl::StatusOr<Applied> Applier::Apply(WantedGrants wanted, BootTime came) {
     const size_t end = std::min(begin + kMostAtOnce, plan.steps.size());
     POSTERN_RETURN_IF_ERROR(Perform(plan.steps, begin, end, applied));
   }
+  AddMappedPorts(wanted.grants, applied);
   return applied;
+}
+
+void Applier::AddMappedPorts(const std::vector<GrantRequest>& wanted, Applied& applied) {
+  constexpr absl::Duration kGoodFor = absl::Minutes(1);
+  std::set<uint16_t> ports;
+  for (const GrantRequest& request : wanted) {
+    for (const Port& port : request.ports) ports.insert(port.number);
+  }
+  if (ports.empty()) return;
+  const BootTime now = clock_.Read().boot;
+  if (ports != mapped_of_ || now - mapped_at_ > kGoodFor) {
+    mapped_ = read_mapped_({ports.begin(), ports.end()});
+    mapped_of_ = ports;
+    mapped_at_ = now;
+  }
+  for (const GrantRequest& request : wanted) {
+    const auto report = applied.reports.find(request.id);
+    if (report == applied.reports.end() || report->second.state() != v1::ACTIVE) continue;
+    for (const Port& port : request.ports) {
+      const auto mapped = mapped_.find(port.number);
+      if (mapped == mapped_.end()) continue;
+      v1::MappedPort& told = *report->second.add_mapped_ports();
+      told.set_number(port.number);
+      told.set_mapped(mapped->second);
+    }
+  }
 }
 
 absl::StatusOr<v1::GrantReport> Applier::Report(const std::string& id) {

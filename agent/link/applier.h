@@ -5,6 +5,7 @@
 #define POSTERN_AGENT_LINK_APPLIER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <future>
 #include <map>
@@ -46,14 +47,22 @@ struct Applied {
   std::string trouble = {};
 };
 
+// Where destination NAT on this host leads those of the ports that it translates. Called
+// by the Applier's thread; may take a second.
+using ReadMappedPorts =
+    std::function<std::map<uint16_t, uint16_t>(const std::vector<uint16_t>& ports)>;
+
 // One thread at a time, and never the gatekeeper's.
 class Applier {
  public:
   // `actor` makes the grants; those of others are not touched, but for the ones that
   // another controller has made: this one is in its place. `mailbox` and `clock` are
   // borrowed.
-  Applier(std::string actor, Mailbox& mailbox, const Clock& clock)
-      : actor_(std::move(actor)), mailbox_(mailbox), clock_(clock) {}
+  Applier(std::string actor, Mailbox& mailbox, const Clock& clock, ReadMappedPorts read_mapped)
+      : actor_(std::move(actor)),
+        mailbox_(mailbox),
+        clock_(clock),
+        read_mapped_(std::move(read_mapped)) {}
 
   // `came` is when the message with `wanted` did, from which its durations count.
   // Fails where the gatekeeper cannot be reached.
@@ -78,10 +87,17 @@ class Applier {
   absl::StatusOr<std::future<Answer>> Submit(Step step);
   absl::StatusOr<Answer> Get(const std::string& id);
   static v1::GrantReport Told(const Grant& grant);
+  // After all is done, which it must not keep waiting.
+  void AddMappedPorts(const std::vector<GrantRequest>& wanted, Applied& applied);
 
   const std::string actor_;
   Mailbox& mailbox_;
   const Clock& clock_;
+  const ReadMappedPorts read_mapped_;
+  // What was read, of which ports and when: many grants may come one by one.
+  std::map<uint16_t, uint16_t> mapped_;
+  std::set<uint16_t> mapped_of_;
+  BootTime mapped_at_;
 };
 
 }  // namespace postern

@@ -63,7 +63,8 @@ class GrpcLink final : public Link {
         clock_(clock),
         status_(clock, options_.changed),
         enrolment_(options_.controller, options_.state_dir, options_.name),
-        applier_(absl::StrCat(kControllerActors, options_.controller.address), mailbox, clock) {
+        applier_(absl::StrCat(kControllerActors, options_.controller.address), mailbox, clock,
+                 options_.read_mapped) {
     reader_ = std::thread([this] { Dial(); });
     writer_ = std::thread([this] { WriteAll(); });
   }

@@ -16,6 +16,7 @@
 #include "agent/config/config.h"
 #include "agent/enforcer/mailbox.h"
 #include "agent/grants/audit.h"
+#include "agent/link/applier.h"
 #include "common/clock.h"
 
 namespace postern {
@@ -36,6 +37,8 @@ struct LinkOptions {
   std::string version;
   // This VM's name, for a join token that is not for one VM alone.
   std::string name;
+  // Called by the link's thread.
+  ReadMappedPorts read_mapped;
   // Called when LinkState may be another; any thread.
   std::function<void()> changed;
 };

@@ -120,7 +120,10 @@ absl::StatusOr<ReportedGrant> ReportedOf(const v1::GrantReport& report) {
   grant.first_used = OptionalTime(usage.has_first_used(), usage.first_used());
   grant.last_used = OptionalTime(usage.has_last_used(), usage.last_used());
   // A request's port is one grant.
-  if (report.mapped_ports_size() > 0 && report.mapped_ports(0).mapped() <= 65535) {
+  if (report.mapped_ports_size() > 0) {
+    if (report.mapped_ports(0).mapped() - 1 > 65534) {
+      return absl::InvalidArgumentError(absl::StrCat("a mapped port of ", grant.id, " is no port"));
+    }
     grant.mapped_port = static_cast<uint16_t>(report.mapped_ports(0).mapped());
   }
   return grant;

@@ -9,11 +9,13 @@
 
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "agent/doctor/diagnose.h"
+#include "agent/doctor/mapped_ports.h"
 #include "tests/kernel/gate/world.h"
 
 namespace postern {
@@ -24,6 +26,7 @@ using ::testing::ElementsAre;
 using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 
 // A finding of this severity and name whose text holds `text`.
 auto Is(Severity severity, const std::string& name, const std::string& text) {
@@ -203,6 +206,9 @@ TEST_F(DoctorTest, APublishedGuardedPortIsFoundAndTheDropOnItsWay) {
   EXPECT_THAT(Examine(), ElementsAre(Is(Severity::kWarning, "published-port",
                                         "port 22 to port 2222 of 172.17.0.2"),
                                      Is(Severity::kNotice, "container-engine", "Docker")));
+  std::map<uint16_t, uint16_t> mapped;
+  host_->Run([&] { mapped = MappedPorts(ReadHost({22, 3389}), {22, 3389}); });
+  EXPECT_THAT(mapped, ElementsAre(Pair(22, 2222)));
   Nft(*host_, "delete table ip nat");
   Nft(*host_,
       "table ip nat { chain PREROUTING { type nat hook prerouting priority dstnat; "

@@ -119,7 +119,9 @@ class ApplierTest : public testing::Test {
   bool second_before_first_ended_ = false;
   std::unique_ptr<Gatekeeper> gatekeeper_;
   Mailbox mailbox_;
-  Applier applier_{kActor, mailbox_, clock_};
+  std::map<uint16_t, uint16_t> mapped_;
+  Applier applier_{kActor, mailbox_, clock_,
+                   [this](const std::vector<uint16_t>&) { return mapped_; }};
 
  private:
   void Note(const AuditEvent& event) {
@@ -138,6 +140,20 @@ class ApplierTest : public testing::Test {
   std::atomic<bool> stopping_ = false;
   std::thread loop_;
 };
+
+TEST_F(ApplierTest, TellsWhereTheHostLeadsAPort) {
+  mapped_ = {{22, 2222}};
+  const Applied applied = Apply({.revision = 1, .grants = {Wanted(1)}});
+  const v1::GrantReport& report = applied.reports.at(Id(1));
+  ASSERT_EQ(report.mapped_ports_size(), 1);
+  EXPECT_EQ(report.mapped_ports(0).number(), 22U);
+  EXPECT_EQ(report.mapped_ports(0).mapped(), 2222U);
+  // Read anew once a minute: many grants may come one by one.
+  mapped_.clear();
+  EXPECT_EQ(Apply({.revision = 2, .grants = {Wanted(1)}}).reports.at(Id(1)).mapped_ports_size(), 1);
+  clock_.Advance(absl::Seconds(61));
+  EXPECT_EQ(Apply({.revision = 3, .grants = {Wanted(1)}}).reports.at(Id(1)).mapped_ports_size(), 0);
+}
 
 TEST_F(ApplierTest, WhatIsWantedIsMadeOnce) {
   const WantedGrants wanted = {.revision = 1, .grants = {Wanted(1)}};

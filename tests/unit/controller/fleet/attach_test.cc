@@ -42,6 +42,7 @@ TEST_F(AttachTest, ARequestThatIsMadeWhileTheAgentIsAwayIsAppliedOnItsReturn) {
   PutPolicy();
   const Request before = Ask("203.0.113.7", absl::Hours(1));
   ASSERT_TRUE(Becomes(before, PortStatus::kInitiated));
+  EXPECT_EQ(PortOf(before).mapped_port, 2222);
   EXPECT_TRUE(access_->GetVm(owner_, Vm("web-1"))->attached);
   server_.reset();
   EXPECT_FALSE(access_->GetVm(owner_, Vm("web-1"))->attached);

@@ -19,6 +19,11 @@ TestAgent::TestAgent(const TestAgentOptions& options) : clock_(options.clock_ahe
                    .state_dir = directory_.Path(""),
                    .version = "1",
                    .name = "web-1",
+                   // Its host leads ssh to another port.
+                   .read_mapped =
+                       [](const std::vector<uint16_t>&) {
+                         return std::map<uint16_t, uint16_t>{{22, 2222}};
+                       },
                    .changed = [] {}};
   Start();
 }
