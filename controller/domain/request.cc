@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/duration.h"
 #include "common/status.h"
@@ -136,20 +137,6 @@ absl::StatusOr<RequestedPort> DecidePort(const Policy& policy, const PolicyVm& v
   return port;
 }
 
-absl::Status CheckJustification(const Policy& policy, const std::string& justification) {
-  if (justification.size() > kMaxJustificationBytes) {
-    return Wrong(absl::StrCat("the justification has ", justification.size(),
-                              " bytes; the most is ", kMaxJustificationBytes),
-                 "justification");
-  }
-  if (!IsUtf8(justification)) return Wrong("the justification is not UTF-8", "justification");
-  if (policy.additions.justification_required && justification.empty()) {
-    return Wrong(absl::StrCat("the policy ", policy.id.name, " wants a justification"),
-                 "justification");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status DecideVm(const Policy& policy, const AskedVm& asked,
                       const std::optional<Address>& own_address, absl::Time now,
                       const std::string& target, Request& request) {
@@ -204,6 +191,21 @@ absl::StatusOr<Request> DecideRequest(const Policy& policy, const Asked& asked,
     POSTERN_RETURN_IF_ERROR(DecideVm(policy, asked.vms[i], own_address, now, target, request));
   }
   return request;
+}
+
+absl::Status CheckJustification(const Policy& policy, const std::string& justification) {
+  if (justification.size() > kMaxJustificationBytes) {
+    return Wrong(absl::StrCat("the justification has ", justification.size(),
+                              " bytes; the most is ", kMaxJustificationBytes),
+                 "justification");
+  }
+  if (!IsUtf8(justification)) return Wrong("the justification is not UTF-8", "justification");
+  if (policy.additions.justification_required &&
+      absl::StripAsciiWhitespace(justification).empty()) {
+    return Wrong(absl::StrCat("the policy ", policy.id.name, " wants a justification"),
+                 "justification");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckReason(const std::string& reason) {

@@ -114,6 +114,9 @@ inline constexpr absl::Duration kApprovalWait = absl::Hours(24);
 absl::StatusOr<Request> DecideRequest(const Policy& policy, const Asked& asked,
                                       const std::optional<Address>& own_address, absl::Time now);
 
+// Whether `justification` is one, and there where `policy` wants it.
+absl::Status CheckJustification(const Policy& policy, const std::string& justification);
+
 // What a person gives as the reason of a change: bounded UTF-8.
 absl::Status CheckReason(const std::string& reason);
 

@@ -34,15 +34,27 @@ absl::Status CheckStands(SqlTransaction& transaction, const Request& request) {
         absl::StrCat("the policy wants ", wants.approvals, " approvals by a ", wants.approver_role,
                      " by now; deny the request ", request.id, ", so that it is asked for again"));
   }
+  absl::Status allowed = CheckJustification(policy, request.justification);
   for (const RequestedPort& port : request.ports) {
-    const absl::Status allowed = CheckAllowed(policy, port, port.sources, port.duration);
-    if (allowed.ok()) continue;
-    return CodedError(
-        absl::StatusCode::kFailedPrecondition, "PolicyChanged",
-        absl::StrCat("the policy has changed since: ", allowed.message(), "; deny the request ",
-                     request.id, ", so that it is asked for again"));
+    if (IsOver(port)) continue;
+    allowed.Update(CheckAllowed(policy, port, port.sources, port.duration));
   }
-  return absl::OkStatus();
+  if (allowed.ok()) return absl::OkStatus();
+  return CodedError(
+      absl::StatusCode::kFailedPrecondition, "PolicyChanged",
+      absl::StrCat("the policy has changed since: ", allowed.message(), "; deny the request ",
+                   request.id, ", so that it is asked for again"));
+}
+
+// Somebody who lost the role that let them ask gets nothing by what they asked for then.
+absl::Status CheckRequestor(SqlTransaction& transaction, const Request& request) {
+  const absl::Status may =
+      RequireOnVms(transaction, {.principal = request.requestor}, Action::kInitiate, request);
+  if (!absl::IsPermissionDenied(may)) return may;
+  return CodedError(
+      absl::StatusCode::kFailedPrecondition, "RequestorChanged",
+      absl::StrCat("'", request.requestor, "' may not ask for this any more: ", may.message(),
+                   " Deny the request ", request.id, ", or give them the role again"));
 }
 
 absl::Status NotAnApprover(const Caller& caller, absl::string_view why) {
@@ -83,6 +95,7 @@ absl::StatusOr<Request> AccessService::ApproveRequest(const Caller& caller, cons
         }
         POSTERN_RETURN_IF_ERROR(CheckWaits(request));
         POSTERN_RETURN_IF_ERROR(CheckStands(change.transaction, request));
+        POSTERN_RETURN_IF_ERROR(CheckRequestor(change.transaction, request));
         approved.push_back(caller.principal);
         const bool enough = approved.size() >= static_cast<size_t>(request.approvals_needed);
         POSTERN_RETURN_IF_ERROR(

@@ -110,20 +110,21 @@ class Taking {
  private:
   absl::Status TakeActive(const ReportedGrant& reported, PortRow& row) {
     RequestedPort& port = row.port;
-    // What was told before the agent had the change is no answer to it.
-    if (port.status != PortStatus::kInitiating || revision_ < row.changed_revision) {
-      return Update(row);
-    }
-    port.status = PortStatus::kInitiated;
-    if (!port.applied) port.applied = now_;
+    // What was told before the agent had the change is no answer to it, but the port is open.
+    const bool answers =
+        port.status == PortStatus::kInitiating && revision_ >= row.changed_revision;
+    const bool opened = !port.applied && port.status != PortStatus::kRevoked;
+    if (opened) port.applied = now_;
+    if (answers) port.status = PortStatus::kInitiated;
     AuditDetail detail = GrantDetail(row);
-    const bool refused = !reported.reason.empty() && reported.end;
+    const bool refused = answers && !reported.reason.empty() && reported.end;
     if (refused) TakeBackExtension(reported, port, detail);
     POSTERN_RETURN_IF_ERROR(Update(row));
-    if (!refused) {
-      return AppendOfAgent(transaction_, now_, OperationOf(ReportedState::kActive), vm_, detail);
+    if (refused) {
+      return AppendOfAgent(transaction_, now_, "Postern/grants/extend", vm_, detail, "Failed");
     }
-    return AppendOfAgent(transaction_, now_, "Postern/grants/extend", vm_, detail, "Failed");
+    if (!answers && !opened) return absl::OkStatus();
+    return AppendOfAgent(transaction_, now_, OperationOf(ReportedState::kActive), vm_, detail);
   }
 
   // The agent's limits allow no more: its end stays.

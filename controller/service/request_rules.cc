@@ -75,6 +75,9 @@ absl::Status CheckAllowed(const Policy& policy, const RequestedPort& port, const
   const auto rule = std::find_if(vm->ports.begin(), vm->ports.end(),
                                  [&](const PortRule& one) { return one.number == port.number; });
   if (rule == vm->ports.end()) return NotAllowed(port, "the policy does not allow it any more");
+  if (rule->protocol != RuleProtocol::kAny && rule->protocol != port.protocol) {
+    return NotAllowed(port, "the policy allows another protocol by now");
+  }
   if (!IsWithin(sources, rule->allowed_sources)) {
     return NotAllowed(port,
                       absl::StrCat("the policy does not allow it from ", SourcesShown(sources)));

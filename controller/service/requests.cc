@@ -73,6 +73,8 @@ absl::Status AccessService::Close(Change& change, RequestedPort& port, EndReason
 
 absl::Status AccessService::Begin(Change& change, Request& request, bool is_new) {
   for (RequestedPort& port : request.ports) {
+    // What the policy has lost while the request waited stays closed.
+    if (IsOver(port)) continue;
     const std::string vm = port.vm.Key();
     POSTERN_ASSIGN_OR_RETURN(std::vector<PortRow> older, LivePortsOfVm(change.transaction, vm));
     for (PortRow& row : older) {

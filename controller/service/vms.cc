@@ -34,10 +34,12 @@ absl::Status CheckNothingOpen(SqlTransaction& transaction, const VmRow& vm, absl
   if (!vm.last_seen || last <= now) return absl::OkStatus();
   return CodedError(
       absl::StatusCode::kFailedPrecondition, "ResourceInUse",
-      absl::StrCat("the agent of ", vm.id.ToString(),
-                   " has not confirmed that what was opened is closed, which ends by itself at ",
-                   absl::FormatTime(absl::RFC3339_sec, last, absl::UTCTimeZone()),
-                   "; let it attach first, or remove the VM by force and leave that open"));
+      absl::StrCat(
+          "the agent of ", vm.id.ToString(),
+          " has not confirmed that what was opened is closed, which ends by itself at ",
+          absl::FormatTime(absl::RFC3339_sec, last, absl::UTCTimeZone()),
+          "; let it attach first, or remove the VM by force (force=true, posternctl vm remove "
+          "--force) and leave that open"));
 }
 
 VmView VmViewOf(const VmRow& vm, const VmHistory& history,

@@ -128,6 +128,11 @@ TEST(DecideRequestTest, EachMistakeIsNamedAndNothingIsAllowed) {
          p.additions.justification_required = true;
          a.justification.clear();
        }},
+      {"wants a justification",
+       [](Policy& p, Asked& a) {
+         p.additions.justification_required = true;
+         a.justification = " \t\n";
+       }},
       {"4097 bytes", [](Policy&, Asked& a) { a.justification = std::string(4097, 'x'); }},
       {"not UTF-8", [](Policy&, Asked& a) { a.justification = "\xff"; }},
       // All of it or nothing: the second VM is not allowed.

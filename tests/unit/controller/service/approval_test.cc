@@ -108,6 +108,58 @@ TEST_P(ApprovalTest, WhatThePolicyDoesNotAllowAnyMoreIsNotApproved) {
   EXPECT_TRUE(access_->DenyRequest(By("abe"), request.id, "").ok());
 }
 
+// Nor for what else has changed since it was asked for.
+TEST_P(ApprovalTest, WhatIsApprovedIsHeldAgainstAllOfThePolicyOfNow) {
+  const Request request =
+      *access_->Initiate(By("ana"), WebPolicyId(), {.vms = Ask(22, absl::Hours(1)).vms});
+  const auto refusal_under = [&](const PolicyChange& change) {
+    EXPECT_TRUE(access_->PutPolicy(By("owner"), change).ok());
+    const absl::Status status = access_->ApproveRequest(By("amy"), request.id).status();
+    EXPECT_EQ(AzureCodeOf(status), "PolicyChanged");
+    return std::string(status.message());
+  };
+  PolicyChange elsewhere = WebPolicy();
+  elsewhere.vms[0].ports[0].allowed_sources = {.prefixes = {*Prefix::Parse("198.51.100.0/24")}};
+  EXPECT_THAT(refusal_under(elsewhere), HasSubstr("does not allow it from 203.0.113.7/32"));
+  PolicyChange other_protocol = WebPolicy();
+  other_protocol.vms[0].ports[0].protocol = RuleProtocol::kUdp;
+  EXPECT_THAT(refusal_under(other_protocol), HasSubstr("another protocol"));
+  PolicyChange justified = WebPolicy();
+  justified.additions = PolicyAdditions{
+      .justification_required = true, .approvals = 2, .approver_role = "Security Admin"};
+  EXPECT_THAT(refusal_under(justified), HasSubstr("wants a justification"));
+  EXPECT_THAT(Get(request.id).approved_by, IsEmpty());
+}
+
+TEST_P(ApprovalTest, WhoMayNotAskAnyMoreGetsNothingApproved) {
+  const Request request = Initiate("ben", 22, absl::Hours(1));
+  const std::string group =
+      "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/web";
+  const RoleAssignment was = {
+      .principal = "ben", .role = BuiltInRole::kJitRequester, .scope = *Scope::Parse(group)};
+  ASSERT_EQ(access_->RemoveRole(By("owner"), was), absl::OkStatus());
+  const absl::Status refused = access_->ApproveRequest(By("amy"), request.id).status();
+  EXPECT_EQ(AzureCodeOf(refused), "RequestorChanged");
+  ASSERT_EQ(access_->AssignRole(By("owner"), was), absl::OkStatus());
+  EXPECT_TRUE(access_->ApproveRequest(By("amy"), request.id).ok());
+}
+
+TEST_P(ApprovalTest, APortThatThePolicyLostIsNotOpenedByAnApproval) {
+  Asked both = Ask(22, absl::Hours(1));
+  both.vms[0].ports.push_back({.number = 3389, .duration = absl::Hours(1)});
+  const absl::StatusOr<Request> request = access_->Initiate(By("ana"), WebPolicyId(), both);
+  ASSERT_TRUE(request.ok()) << request.status();
+  PolicyChange without = WebPolicy();
+  without.vms[0].ports.pop_back();
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), without).ok());
+  ASSERT_TRUE(access_->PutPolicy(By("owner"), WebPolicy()).ok());
+  ASSERT_TRUE(access_->ApproveRequest(By("amy"), request->id).ok());
+  ASSERT_TRUE(access_->ApproveRequest(By("abe"), request->id).ok());
+  EXPECT_EQ(Get(request->id).ports[0].status, PortStatus::kInitiating);
+  EXPECT_EQ(Get(request->id).ports[1].reason, EndReason::kPolicyDeleted);
+  EXPECT_THAT(WantedOf("web-1").grants, SizeIs(1));
+}
+
 TEST_P(ApprovalTest, MoreApprovalsThanWereWantedAreAskedForAnew) {
   const Request request = Initiate("ana", 22, absl::Hours(1));
   PolicyChange stricter = WebPolicy();
