@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <openssl/bio.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,7 +18,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/fd.h"
+#include "common/pki/openssl.h"
 #include "tests/support/certificates.h"
 
 namespace postern::controller {
@@ -43,16 +47,46 @@ struct FreeContext {
 struct FreeSsl {
   void operator()(SSL* ssl) const { SSL_free(ssl); }
 };
+struct FreeSession {
+  void operator()(SSL_SESSION* session) const { SSL_SESSION_free(session); }
+};
+using Session = std::unique_ptr<SSL_SESSION, FreeSession>;
+
+void Use(const Identity& identity, SSL_CTX* context) {
+  const BioPtr cert(BIO_new_mem_buf(identity.cert.data(), static_cast<int>(identity.cert.size())));
+  const BioPtr key(BIO_new_mem_buf(identity.key.data(), static_cast<int>(identity.key.size())));
+  const X509Ptr parsed(PEM_read_bio_X509(cert.get(), nullptr, nullptr, nullptr));
+  const KeyPtr private_key(PEM_read_bio_PrivateKey(key.get(), nullptr, nullptr, nullptr));
+  ASSERT_EQ(SSL_CTX_use_certificate(context, parsed.get()), 1);
+  ASSERT_EQ(SSL_CTX_use_PrivateKey(context, private_key.get()), 1);
+}
+
+struct ClientOptions {
+  // Shows no certificate where it has none.
+  Identity identity = {};
+  int version = TLS1_3_VERSION;
+  // One to go on with.
+  SSL_SESSION* session = nullptr;
+};
 
 // One TLS connection.
 class Client {
  public:
-  explicit Client(uint16_t port)
+  explicit Client(uint16_t port, const ClientOptions& options = {})
       : fd_(ConnectTo(port)), context_(SSL_CTX_new(TLS_client_method())) {
+    SSL_CTX_set_min_proto_version(context_.get(), options.version);
+    SSL_CTX_set_max_proto_version(context_.get(), options.version);
+    if (!options.identity.cert.empty()) Use(options.identity, context_.get());
     ssl_.reset(SSL_new(context_.get()));
     SSL_set_fd(ssl_.get(), fd_.get());
+    if (options.session != nullptr) SSL_set_session(ssl_.get(), options.session);
     connected_ = SSL_connect(ssl_.get()) == 1;
   }
+
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  // The session of a connection that is broken off cannot be resumed.
+  ~Client() { SSL_shutdown(ssl_.get()); }
 
   bool connected() const { return connected_; }
   void Send(const std::string& bytes) {
@@ -70,6 +104,9 @@ class Client {
     return text;
   }
   std::string ReadAll() { return ReadUntil("no such text"); }
+  // What another connection can go on with; from an answer on, in TLS 1.3.
+  Session TakeSession() { return Session(SSL_get1_session(ssl_.get())); }
+  bool resumed() const { return SSL_session_reused(ssl_.get()) == 1; }
 
  private:
   Fd fd_;
@@ -83,8 +120,9 @@ class HttpServerTest : public testing::Test {
   void Start(HttpServerOptions options = {}) {
     const Identity identity = authority_.Issue({.names = {"IP:127.0.0.1"}});
     options.address = *Address::Parse("127.0.0.1");
-    options.tls = [identity] {
-      return ServerTls{.certificate = identity.cert, .key = identity.key};
+    options.tls = [identity, clients = client_authorities_] {
+      return ServerTls{
+          .certificate = identity.cert, .key = identity.key, .client_authorities = clients};
     };
     options.handle = [](const HttpRequest& request) {
       HttpResponse response{
@@ -95,6 +133,9 @@ class HttpServerTest : public testing::Test {
         response.more = [left]() -> absl::StatusOr<std::string> {
           return *left == 0 ? "" : absl::StrCat("part", (*left)--);
         };
+      }
+      if (request.target == "/who") {
+        response.body = absl::StrCat(absl::StrJoin(request.certificate_uris, ","), "|");
       }
       if (request.target == "/broken") {
         response.more = [] { return absl::InternalError("no more"); };
@@ -114,10 +155,38 @@ class HttpServerTest : public testing::Test {
   }
 
   const TestAuthority authority_{"test"};
+  std::string client_authorities_;
   std::unique_ptr<HttpServer> server_;
 };
 
 constexpr char kEnd[] = "Host: a\r\nConnection: close\r\n\r\n";
+
+// The server of clients with certificates; a client with none, or with a token, is
+// served all the same.
+class ClientCertificateTest : public HttpServerTest {
+ protected:
+  void SetUp() override {
+    client_authorities_ = clients_.cert();
+    Start();
+  }
+
+  // Whom the server takes the client for: "[URI,URI]", "[]" for nobody; "" where it does not
+  // serve it at all.
+  std::string WhoIs(const ClientOptions& options) {
+    Client client(server_->port(), options);
+    client.Send("GET /who HTTP/1.1\r\nHost: a\r\n\r\n");
+    const std::string answer = client.ReadUntil("|");
+    session_ = client.TakeSession();
+    resumed_ = client.resumed();
+    const size_t body = answer.find("\r\n\r\n");
+    if (body == std::string::npos) return "";
+    return absl::StrCat("[", answer.substr(body + 4, answer.size() - body - 5), "]");
+  }
+
+  const TestAuthority clients_{"clients"};
+  Session session_;
+  bool resumed_ = false;
+};
 
 TEST_F(HttpServerTest, AnswersOneRequestAfterTheOther) {
   Start();
@@ -150,7 +219,7 @@ TEST_F(HttpServerTest, AsksForABodyThatIsAnnounced) {
 }
 
 TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrSmuggled) {
-  Start({.max_header_bytes = 4096, .max_body_bytes = 1000});
+  Start({.max_header_bytes = 4096, .max_body_bytes = 1000, .drain_time = absl::Milliseconds(100)});
   const std::string start = "POST / HTTP/1.1\r\nHost: a\r\n";
   const std::vector<std::pair<std::string, const char*>> mistakes = {
       {absl::StrCat(start, "Content-Length: 10000000\r\n\r\n"), "HTTP/1.1 413"},
@@ -167,6 +236,81 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrSmuggled) {
   for (const auto& [bytes, answer] : mistakes) {
     EXPECT_THAT(Answer(bytes), StartsWith(answer)) << bytes.substr(0, 80);
   }
+}
+
+// What Beast would read, and a proxy before it perhaps in another way.
+TEST_F(HttpServerTest, RefusesWhatCanBeReadInTwoWays) {
+  Start({.drain_time = absl::Milliseconds(100)});
+  const std::string chunks = "Connection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+  const std::string plain = "Connection: close\r\n\r\n";
+  const std::vector<std::pair<std::string, const char*>> ambiguous = {
+      {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n" + chunks,
+       "not chunked"},
+      {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n" +
+           chunks,
+       "not chunked"},
+      {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n" + plain, "not chunked"},
+      {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \r\n" + plain, "not chunked"},
+      {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n" + chunks, "in HTTP/1.0"},
+      {"GET / HTTP/1.1\r\n" + plain, "not one Host"},
+      {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n" + plain, "not one Host"},
+      {"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n" + plain, "not one Host"},
+  };
+  for (const auto& [bytes, why] : ambiguous) {
+    const std::string answer = Answer(bytes);
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 400")) << bytes;
+    EXPECT_THAT(answer, HasSubstr(why)) << bytes;
+  }
+  // The same without what is wrong with it.
+  EXPECT_THAT(Answer("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n" + chunks),
+              HasSubstr("POST / 3|"));
+  EXPECT_THAT(Answer("GET / HTTP/1.0\r\n" + plain), HasSubstr("GET / 0|"));
+}
+
+TEST_F(ClientCertificateTest, SaysWhoTheClientIs) {
+  const ClientOptions ana = {
+      .identity = clients_.Issue({.names = {"URI:spiffe://a/ana", "DNS:ana", "URI:spiffe://a/x"}})};
+  EXPECT_EQ(WhoIs(ana), "[spiffe://a/ana,spiffe://a/x]");
+  EXPECT_EQ(WhoIs({.identity = ana.identity, .version = TLS1_2_VERSION}),
+            "[spiffe://a/ana,spiffe://a/x]");
+  EXPECT_EQ(WhoIs({.identity = clients_.Issue({.names = {"DNS:ana"}})}), "[]");
+  EXPECT_EQ(WhoIs({}), "[]");
+}
+
+TEST_F(ClientCertificateTest, OfAnotherAuthorityOrTimeIsNotServed) {
+  const TestAuthority stranger("clients");
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    EXPECT_EQ(
+        WhoIs({.identity = stranger.Issue({.names = {"URI:spiffe://a/ana"}}), .version = version}),
+        "");
+    // The server's own authority is none of its clients'.
+    EXPECT_EQ(WhoIs({.identity = authority_.Issue({.names = {"URI:spiffe://a/ana"}}),
+                     .version = version}),
+              "");
+    EXPECT_EQ(WhoIs({.identity = clients_.Issue({.names = {"URI:spiffe://a/ana"},
+                                                 .until = absl::Now() - absl::Minutes(1)}),
+                     .version = version}),
+              "");
+  }
+}
+
+TEST_F(ClientCertificateTest, AResumedSessionIsOfTheSameClient) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    ClientOptions ana = {.identity = clients_.Issue({.names = {"URI:spiffe://a/ana"}}),
+                         .version = version};
+    ASSERT_EQ(WhoIs(ana), "[spiffe://a/ana]");
+    const Session session = std::move(session_);
+    ana.session = session.get();
+    EXPECT_EQ(WhoIs(ana), "[spiffe://a/ana]");
+    EXPECT_TRUE(resumed_);
+  }
+}
+
+TEST_F(HttpServerTest, WhereNoAuthorityIsNamedACertificateSaysNothing) {
+  Start();
+  Client client(server_->port(), {.identity = authority_.Issue({.names = {"URI:spiffe://a/ana"}})});
+  client.Send("GET /who HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_THAT(client.ReadUntil("|"), HasSubstr("\r\n\r\n|"));
 }
 
 TEST_F(HttpServerTest, IdleConnectionsMakeRoomForNewOnes) {
