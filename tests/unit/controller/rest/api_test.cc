@@ -3,126 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "controller/service/fleet_service.h"
-#include "controller/store/schema.h"
-#include "tests/fakes/fake_clock.h"
-#include "tests/support/controller_stores.h"
+#include "tests/unit/controller/rest/api_fixture.h"
 
 namespace postern::controller {
 namespace {
 
 using testing::HasSubstr;
 using Json = nlohmann::json;
-
-constexpr char kSubscription[] = "/subscriptions/11111111-2222-3333-4444-555555555555";
-constexpr char kVersion[] = "?api-version=2020-01-01";
-
-class ApiTest : public testing::Test {
- protected:
-  void SetUp() override {
-    absl::StatusOr<std::unique_ptr<TestStore>> store = TestStore::Make(StoreKind::kSqlite);
-    ASSERT_TRUE(store.ok()) << store.status();
-    store_ = *std::move(store);
-    ASSERT_EQ(Migrate(store_->database()), absl::OkStatus());
-    access_ = std::make_unique<AccessService>(store_->database(), clock_,
-                                              [](const std::vector<std::string>&) {});
-    fleet_ = std::make_unique<FleetService>(store_->database(), clock_);
-    authenticator_ = std::make_unique<Authenticator>(store_->database(), issuers_, clock_);
-    api_ = std::make_unique<Api>(
-        *access_, *authenticator_, clock_,
-        ApiOptions{.public_url = "https://postern.example.org", .report = [](const auto&) {}});
-    const absl::StatusOr<std::optional<NewAccessToken>> owner = access_->MakeFirstOwner("owner");
-    ASSERT_TRUE(owner.ok() && owner->has_value());
-    token_ = (*owner)->secret;
-    Join("web-1");
-  }
-
-  static std::string VmPath(const std::string& name) {
-    return absl::StrCat(kSubscription,
-                        "/resourceGroups/web/providers/Microsoft.Compute/virtualMachines/", name);
-  }
-  static std::string PolicyPath(const std::string& name = "default") {
-    return absl::StrCat(kSubscription,
-                        "/resourceGroups/web/providers/Microsoft.Security/locations/west/"
-                        "jitNetworkAccessPolicies/",
-                        name);
-  }
-
-  void Join(const std::string& name) {
-    const Json token =
-        Call("POST", "/postern/v1/join-tokens",
-             {{"scope", VmPath(name)}, {"location", "west"}, {"lifetime", "1h"}}, 201);
-    const absl::StatusOr<VmId> vm = fleet_->Enroll(token.value("secret", ""), name, "192.0.2.1");
-    ASSERT_TRUE(vm.ok()) << vm.status();
-    ASSERT_EQ(fleet_->RecordCertificate(*vm, "1", clock_.Read().wall + absl::Hours(24), ""),
-              absl::OkStatus());
-    ASSERT_EQ(fleet_->KeepAlive(), absl::OkStatus());
-    ASSERT_EQ(
-        fleet_->Attached({.vm = *vm, .id = "stream"}, "1", {.version = "1", .enforces = true}),
-        absl::OkStatus());
-  }
-
-  HttpResponse Send(HttpRequest request) {
-    request.peer = *Address::Parse("203.0.113.7");
-    if (!request.headers.contains("authorization")) {
-      request.headers["authorization"] = absl::StrCat("Bearer ", token_);
-    }
-    return api_->Handle(request);
-  }
-
-  // The body of the answer, which has to have this status.
-  Json Call(const std::string& method, const std::string& target, const Json& body, int status) {
-    HttpRequest request{.method = method, .target = target};
-    if (!body.is_null()) {
-      request.headers["content-type"] = "application/json";
-      request.body = body.dump();
-    }
-    last_ = Send(request);
-    EXPECT_EQ(last_.status, status) << method << " " << target << " " << last_.body;
-    return last_.body.empty() ? Json() : Json::parse(last_.body, nullptr, false);
-  }
-
-  std::string Header(const std::string& name) const {
-    for (const auto& [key, value] : last_.headers) {
-      if (key == name) return value;
-    }
-    return "";
-  }
-
-  static Json PolicyBody() {
-    return {{"kind", "Basic"},
-            {"properties",
-             {{"virtualMachines",
-               {{{"id", VmPath("web-1")},
-                 {"ports",
-                  {{{"number", 22},
-                    {"protocol", "*"},
-                    {"allowedSourceAddressPrefix", "*"},
-                    {"maxRequestAccessDuration", "PT3H"}}}}}}}}}};
-  }
-
-  static Json AskBody() {
-    return {{"virtualMachines",
-             {{{"id", VmPath("web-1")}, {"ports", {{{"number", 22}, {"duration", "PT1H"}}}}}}},
-            {"justification", "deploy"}};
-  }
-
-  FakeClock clock_;
-  std::unique_ptr<TestStore> store_;
-  std::unique_ptr<AccessService> access_;
-  std::unique_ptr<FleetService> fleet_;
-  TrustedIssuers issuers_{{}, clock_, FetchKeys, [](const std::string&) {}};
-  std::unique_ptr<Authenticator> authenticator_;
-  std::unique_ptr<Api> api_;
-  std::string token_;
-  HttpResponse last_;
-};
 
 TEST_F(ApiTest, TheEightOperationsAnswerAsAzures) {
   const std::string policy = absl::StrCat(PolicyPath(), kVersion);
@@ -258,67 +150,6 @@ TEST_F(ApiTest, ATokenEndsAndCanBeRevoked) {
       Call("POST", "/postern/v1/tokens", {{"principal", "owner"}, {"lifetime", "1h"}}, 201);
   Call("DELETE", absl::StrCat("/postern/v1/tokens/", again["id"].get<std::string>()), nullptr, 204);
   EXPECT_EQ(status_with(again["secret"]), 401);
-}
-
-// Each operation by each role: whoever is one step short is refused, on record, and
-// nothing changes.
-TEST_F(ApiTest, EachOperationIsForItsRolesAlone) {
-  Call("PUT", absl::StrCat(PolicyPath(), kVersion), PolicyBody(), 200);
-  const Json asked =
-      Call("POST", absl::StrCat(PolicyPath(), "/initiate", kVersion), AskBody(), 202);
-  const std::string request =
-      absl::StrCat("/postern/v1/requests/", asked["postern"]["id"].get<std::string>());
-  const std::string vm = absl::StrCat("/postern/v1/vm?id=", VmPath("web-1"));
-  const Json scope = {{"scope", VmPath("web-2")}, {"location", "west"}, {"lifetime", "1h"}};
-  const Json role = {{"principal", "zoe"}, {"role", "Reader"}, {"scope", VmPath("web-1")}};
-  struct Operation {
-    std::string method;
-    std::string target;
-    Json body;
-    // By the first letters of the roles below.
-    std::string allowed;
-  };
-  const std::vector<Operation> operations = {
-      {"GET", absl::StrCat(PolicyPath(), kVersion), nullptr, "OAJSR"},
-      {"GET", vm, nullptr, "OAJSR"},
-      {"GET", request, nullptr, "OAJSR"},
-      {"PUT", absl::StrCat(PolicyPath(), kVersion), PolicyBody(), "OA"},
-      {"DELETE", absl::StrCat(PolicyPath("none"), kVersion), nullptr, "OA"},
-      {"POST", absl::StrCat(PolicyPath(), "/initiate", kVersion), AskBody(), "OJ"},
-      {"POST", absl::StrCat(request, "/extend"), {{"duration", "1s"}}, "OA"},
-      {"POST", absl::StrCat(request, "/end"), Json::object(), "OA"},
-      {"DELETE", vm, nullptr, "OA"},
-      {"POST", "/postern/v1/join-tokens", scope, "OA"},
-      {"GET", "/postern/v1/audit", nullptr, "OAS"},
-      {"POST", "/postern/v1/audit/verify", nullptr, "OAS"},
-      {"PUT", "/postern/v1/roles", role, "O"},
-      {"POST", "/postern/v1/tokens", {{"principal", "zoe"}, {"lifetime", "1h"}}, "O"},
-  };
-  const std::string owner = token_;
-  for (const char* name :
-       {"Owner", "Admin", "JIT Requester", "Security Reader", "Reader", "nobody"}) {
-    token_ = owner;
-    const std::string principal = absl::StrCat("user:", name);
-    const std::string full = std::string(name) == "Admin" ? "Security Admin" : name;
-    if (full != "nobody") {
-      Call("PUT", "/postern/v1/roles", {{"principal", principal}, {"role", full}, {"scope", "/"}},
-           204);
-    }
-    token_ = Call("POST", "/postern/v1/tokens", {{"principal", principal}, {"lifetime", "1h"}},
-                  201)["secret"];
-    for (const Operation& operation : operations) {
-      HttpRequest call{.method = operation.method, .target = operation.target};
-      if (!operation.body.is_null()) {
-        call.headers["content-type"] = "application/json";
-        call.body = operation.body.dump();
-      }
-      const HttpResponse answer = Send(call);
-      const bool allowed = operation.allowed.find(name[0]) != std::string::npos;
-      EXPECT_EQ(answer.status != 403, allowed)
-          << name << " " << operation.method << " " << operation.target << " " << answer.body;
-      EXPECT_LT(answer.status, 500) << answer.body;
-    }
-  }
 }
 
 TEST_F(ApiTest, ARequestIsShownExtendedAndEnded) {
