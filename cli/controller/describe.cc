@@ -58,10 +58,12 @@ std::string StatusOf(const Json& port) {
   return reason.empty() || status != "Revoked" ? status : absl::StrCat(status, ": ", reason);
 }
 
+bool IsOver(const Json& port) { return TextOf(port, "status") == "Revoked"; }
+
 // Agents tell of the use of what is open only now and then.
 std::string UseOf(const Json& port) {
   const int64_t packets = NumberOf(ObjectOf(port, "usage"), "packets");
-  if (packets == 0) return TextOf(port, "status") == "Revoked" ? "never" : "none seen yet";
+  if (packets == 0) return IsOver(port) ? "never" : "none seen yet";
   return absl::StrCat(packets, packets == 1 ? " packet" : " packets");
 }
 
@@ -132,8 +134,8 @@ std::string DescribeRequests(const Json& requests, const Reader& reader) {
     for (const Json& port : ListOf(request, "ports")) {
       rows.push_back({TextOf(request, "id"), LastPart(TextOf(port, "vm")), TextOf(port, "port"),
                       Joined(ListOf(port, "source_prefixes")), StatusOf(port),
-                      DistanceOf(port, "end_time", reader), TextOf(request, "requestor"),
-                      UseOf(port)});
+                      DistanceOf(port, IsOver(port) ? "closed_time" : "end_time", reader),
+                      TextOf(request, "requestor"), UseOf(port)});
     }
   }
   return RenderTable(columns, rows, reader.width);
@@ -160,9 +162,16 @@ std::string DescribeRequest(const Json& request, const Reader& reader) {
     one.Add("status", StatusOf(port));
     if (!TextOf(port, "detail").empty()) one.Add("because", TextOf(port, "detail"));
     one.Add("from", Joined(ListOf(port, "source_prefixes")));
-    const bool over = TextOf(port, "status") == "Revoked";
+    const bool over = IsOver(port);
     const std::string end = LongTimeOf(port, over ? "closed_time" : "end_time", reader);
     if (!end.empty()) one.Add(over ? "ended" : "until", end);
+    if (TextOf(port, "status") == "Pending") {
+      one.Add("for", absl::StrCat(TextOf(port, "duration"), ", once it is approved"));
+    }
+    if (over && !TextOf(port, "applied_time").empty() && !IsTrue(port, "end_confirmed")) {
+      one.Add("confirmed", absl::StrCat("not yet: the VM may have it open until ",
+                                        LongTimeOf(port, "end_time", reader)));
+    }
     if (NumberOf(port, "mapped_port") > 0) {
       one.Add("mapped port", absl::StrCat(NumberOf(port, "mapped_port")));
     }

@@ -107,6 +107,8 @@ class Controller {
     access_ = std::make_unique<AccessService>(
         *database_, clock_, [this](const std::vector<std::string>& vms) { Changed(vms); });
     fleet_ = std::make_unique<FleetService>(*database_, clock_);
+    // Nobody shares a file: who had streams before this start has none now.
+    if (config_.postgres.empty()) POSTERN_RETURN_IF_ERROR(fleet_->ForgetOthers());
     issuers_ = std::make_unique<TrustedIssuers>(config_.oidc, clock_, FetchKeys, Tell);
     authenticator_ = std::make_unique<Authenticator>(*database_, *issuers_, clock_);
     POSTERN_RETURN_IF_ERROR(MakeFirstOwner());
@@ -273,10 +275,8 @@ absl::StatusOr<std::string> MakeToken(const Config& config, const std::string& p
   POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Database> database, OpenDatabase(config));
   POSTERN_RETURN_IF_ERROR(Migrate(*database));
   AccessService access(*database, clock, [](const std::vector<std::string>&) {});
-  // Whoever can write the store can do everything anyway.
-  const Caller caller = {.principal = kOwner, .correlation_id = NewUuid()};
   POSTERN_ASSIGN_OR_RETURN(NewAccessToken made,
-                           access.CreateAccessToken(caller, principal, lifetime));
+                           access.CreateAccessTokenOnHost(principal, lifetime));
   return std::move(made.secret);
 }
 

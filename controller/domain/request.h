@@ -85,6 +85,8 @@ struct RequestedPort {
   // When the agent had it in the kernel, and when it was over.
   std::optional<absl::Time> applied = {};
   std::optional<absl::Time> closed = {};
+  // The agent has told that it is over there.
+  bool end_told = false;
   PortUsage usage = {};
 };
 

@@ -96,6 +96,8 @@ absl::StatusOr<PolicyOnExpiry> ReadOnExpiry(const Json& object, const std::strin
 
 absl::StatusOr<PolicyAdditions> ReadAdditions(const Json& object, const std::string& at) {
   PolicyAdditions additions;
+  POSTERN_RETURN_IF_ERROR(
+      CheckMembers(object, {"approvals", "onExpiry", "requireJustification"}, at));
   POSTERN_ASSIGN_OR_RETURN(additions.on_expiry, ReadOnExpiry(object, at));
   if (const Json* required = FindMember(object, "requireJustification")) {
     if (!required->is_boolean()) {
@@ -107,6 +109,7 @@ absl::StatusOr<PolicyAdditions> ReadAdditions(const Json& object, const std::str
   if (approvals == nullptr) return additions;
   const std::string approvals_at = NameIn(at, "approvals");
   if (!approvals->is_object()) return WrongContent("\"approvals\" is no object", approvals_at);
+  POSTERN_RETURN_IF_ERROR(CheckMembers(*approvals, {"count", "role"}, approvals_at));
   const Json* count = FindMember(*approvals, "count");
   if (count == nullptr || !count->is_number_integer() || *count < 0 || *count > 100) {
     return WrongContent("\"count\" is missing or no small number", NameIn(approvals_at, "count"));

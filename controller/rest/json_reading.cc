@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "common/duration.h"
 #include "common/status.h"
@@ -68,6 +69,18 @@ absl::StatusOr<Json> ReadBody(const HttpRequest& request) {
 
 std::string NameIn(const std::string& at, absl::string_view name) {
   return at.empty() ? std::string(name) : absl::StrCat(at, ".", name);
+}
+
+absl::Status CheckMembers(const Json& object, std::initializer_list<absl::string_view> known,
+                          const std::string& at) {
+  for (const auto& [name, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    return WrongContent(
+        absl::StrCat("\"", Printable(name), "\" is not known there; ", absl::StrJoin(known, ", "),
+                     known.size() == 1 ? " is" : " are"),
+        NameIn(at, name));
+  }
+  return absl::OkStatus();
 }
 
 const Json* FindMember(const Json& object, absl::string_view name) {

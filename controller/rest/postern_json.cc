@@ -64,6 +64,7 @@ Json PortJson(const RequestedPort& port) {
           {"mapped_port", port.mapped_port ? Json(*port.mapped_port) : Json(nullptr)},
           {"applied_time", TimeJson(port.applied)},
           {"closed_time", TimeJson(port.closed)},
+          {"end_confirmed", port.end_told},
           {"usage",
            {{"packets", port.usage.packets},
             {"bytes", port.usage.bytes},

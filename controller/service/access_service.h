@@ -162,6 +162,10 @@ class AccessService {
   absl::StatusOr<NewAccessToken> CreateAccessToken(const Caller& caller,
                                                    const std::string& principal,
                                                    absl::Duration lifetime);
+  // The same for whoever can write the store, and so could do everything anyway; on
+  // record as the controller's own doing.
+  absl::StatusOr<NewAccessToken> CreateAccessTokenOnHost(const std::string& principal,
+                                                         absl::Duration lifetime);
   absl::StatusOr<std::vector<AccessToken>> ListAccessTokens(const Caller& caller);
   absl::Status RevokeAccessToken(const Caller& caller, const std::string& id);
   // In a store without any role: makes `principal` owner of everything, with a

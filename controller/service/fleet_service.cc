@@ -141,8 +141,8 @@ class Taking {
   absl::Status TakeEnd(const ReportedGrant& reported, PortRow& row) {
     RequestedPort& port = row.port;
     // A repeat, after a reconnect, tells nothing new.
-    const bool told = row.end_told;
-    row.end_told = true;
+    const bool told = port.end_told;
+    port.end_told = true;
     if (port.status != PortStatus::kRevoked) {
       port.status = PortStatus::kRevoked;
       port.reason = ReasonOf(reported.state);
@@ -192,6 +192,12 @@ absl::Status FleetService::KeepAlive() {
     const absl::Time now = clock_.Read().wall;
     POSTERN_RETURN_IF_ERROR(DeleteControllersBefore(transaction, now - kControllerForgotten));
     return PutController(transaction, id_, now);
+  });
+}
+
+absl::Status FleetService::ForgetOthers() {
+  return database_.Write([](SqlTransaction& transaction) {
+    return DeleteControllersBefore(transaction, absl::InfiniteFuture());
   });
 }
 

@@ -120,6 +120,9 @@ class FleetService {
   // Records that this controller is there: before its first stream, and while it has
   // any more often than each kControllerGone.
   absl::Status KeepAlive();
+  // Forgets all controllers that were there: none but this one can be. Their streams are
+  // over.
+  absl::Status ForgetOthers();
   // A stream began, with a certificate that is checked as CheckCertificate does. The
   // VM's earlier one is over.
   absl::Status Attached(const AgentStream& stream, const std::string& serial,

@@ -5,10 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/duration.h"
 #include "common/status.h"
 #include "controller/domain/error.h"
 #include "controller/service/access_service.h"
 #include "controller/service/authorization.h"
+#include "controller/service/request_rules.h"
 
 namespace postern::controller {
 namespace {
@@ -79,9 +81,11 @@ absl::Status CheckVmsJoined(SqlTransaction& transaction, const Policy& policy) {
 std::string VmNames(const Policy& policy) {
   return absl::StrJoin(policy.vms, ", ", [](std::string* out, const PolicyVm& vm) {
     absl::StrAppend(out, vm.id.name, " (",
-                    absl::StrJoin(vm.ports, " ",
+                    absl::StrJoin(vm.ports, "; ",
                                   [](std::string* text, const PortRule& rule) {
-                                    absl::StrAppend(text, rule.number);
+                                    absl::StrAppend(text, rule.number, " from ",
+                                                    SourcesShown(rule.allowed_sources), " for ",
+                                                    DurationText(rule.max_duration));
                                   }),
                     ")");
   });
@@ -129,6 +133,11 @@ absl::StatusOr<PolicyView> AccessService::Store(Change& change, Policy policy) {
   POSTERN_RETURN_IF_ERROR(controller::PutPolicy(change.transaction, policy));
   POSTERN_RETURN_IF_ERROR(CloseWhatPolicyLost(change, policy));
   change.detail["virtual_machines"] = VmNames(policy);
+  const PolicyAdditions& additions = policy.additions;
+  change.detail["approvals"] =
+      additions.approvals == 0 ? "none"
+                               : absl::StrCat(additions.approvals, " by ", additions.approver_role);
+  change.detail["justification"] = additions.justification_required ? "required" : "not required";
   return ViewOf(change.transaction, std::move(policy));
 }
 

@@ -21,6 +21,7 @@
 namespace postern::controller {
 namespace {
 
+constexpr char kItself[] = "postern-controller";
 constexpr absl::Duration kJoinTokenForgotten = absl::Hours(24 * 30);
 constexpr size_t kMaxPrincipalBytes = 256;
 constexpr size_t kMaxLocationBytes = 64;
@@ -75,6 +76,17 @@ absl::Status CheckJoinToken(const Scope& scope, const std::string& location, int
     return Wrong("a join token for one virtual machine has one use", "uses");
   }
   return CheckLifetime(lifetime, kLongestJoinToken);
+}
+
+// A controller without an owner can be given none any more.
+absl::Status CheckOwned(SqlTransaction& transaction) {
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<RoleAssignment> roles, AllRoles(transaction));
+  const bool owned = std::any_of(roles.begin(), roles.end(), [](const RoleAssignment& one) {
+    return one.role == BuiltInRole::kOwner && one.scope.Key() == Scope{}.Key();
+  });
+  if (owned) return absl::OkStatus();
+  return CodedError(absl::StatusCode::kFailedPrecondition, "LastOwner",
+                    "this is the last Owner of /; give that role to somebody else first");
 }
 
 }  // namespace
@@ -192,7 +204,7 @@ absl::Status AccessService::RemoveRole(const Caller& caller, const RoleAssignmen
                   change.detail["role"] = std::string(RoleName(assignment.role));
                   POSTERN_ASSIGN_OR_RETURN(const bool existed,
                                            DeleteRole(change.transaction, assignment));
-                  if (existed) return absl::OkStatus();
+                  if (existed) return CheckOwned(change.transaction);
                   return CodedError(
                       absl::StatusCode::kNotFound, "RoleAssignmentNotFound",
                       absl::StrCat(Printable(assignment.principal), " is not ",
@@ -233,6 +245,18 @@ absl::StatusOr<NewAccessToken> AccessService::CreateAccessToken(const Caller& ca
   return made;
 }
 
+absl::StatusOr<NewAccessToken> AccessService::CreateAccessTokenOnHost(const std::string& principal,
+                                                                      absl::Duration lifetime) {
+  NewAccessToken made;
+  const Caller caller{.principal = kItself, .correlation_id = NewUuid()};
+  const auto body = [&](Change& change) -> absl::Status {
+    POSTERN_ASSIGN_OR_RETURN(made, PutToken(change, principal, lifetime, caller.principal));
+    return absl::OkStatus();
+  };
+  POSTERN_RETURN_IF_ERROR(Decide(caller, "Postern/tokens/write", principal, body));
+  return made;
+}
+
 absl::StatusOr<std::vector<AccessToken>> AccessService::ListAccessTokens(const Caller& caller) {
   std::vector<AccessToken> tokens;
   const auto body = [&](SqlTransaction& transaction) -> absl::Status {
@@ -258,7 +282,7 @@ absl::Status AccessService::RevokeAccessToken(const Caller& caller, const std::s
 absl::StatusOr<std::optional<NewAccessToken>> AccessService::MakeFirstOwner(
     const std::string& principal) {
   std::optional<NewAccessToken> made;
-  const Caller caller{.principal = "postern-controller", .correlation_id = NewUuid()};
+  const Caller caller{.principal = kItself, .correlation_id = NewUuid()};
   const auto body = [&](Change& change) -> absl::Status {
     made.reset();
     POSTERN_ASSIGN_OR_RETURN(const std::vector<RoleAssignment> roles, AllRoles(change.transaction));

@@ -29,7 +29,7 @@ absl::Status CheckNothingOpen(SqlTransaction& transaction, const VmRow& vm, absl
                            WithdrawnPorts(transaction, vm.id.Key(), vm.applied_revision));
   absl::Time last = absl::InfinitePast();
   for (const PortRow& row : withdrawn) {
-    if (!row.end_told && row.port.end) last = std::max(last, *row.port.end);
+    if (!row.port.end_told && row.port.end) last = std::max(last, *row.port.end);
   }
   if (!vm.last_seen || last <= now) return absl::OkStatus();
   return CodedError(

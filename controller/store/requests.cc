@@ -32,8 +32,7 @@ absl::StatusOr<PortRow> PortOf(const SqlRow& row) {
   PortRow result{.request_id = row.Text(0),
                  .requestor = row.Text(1),
                  .justification = row.Text(2),
-                 .changed_revision = row.Int(17),
-                 .end_told = row.Int(22) != 0};
+                 .changed_revision = row.Int(17)};
   RequestedPort& port = result.port;
   POSTERN_ASSIGN_OR_RETURN(port.vm, VmId::Parse(row.Text(3)));
   port.number = static_cast<uint16_t>(row.Int(4));
@@ -49,6 +48,7 @@ absl::StatusOr<PortRow> PortOf(const SqlRow& row) {
   if (!row.IsNull(14)) port.mapped_port = static_cast<uint16_t>(row.Int(14));
   port.applied = OptionalTimeOf(row, 15);
   port.closed = OptionalTimeOf(row, 16);
+  port.end_told = row.Int(22) != 0;
   port.usage = {.packets = row.Int(18),
                 .bytes = row.Int(19),
                 .first_used = OptionalTimeOf(row, 20),
@@ -197,7 +197,7 @@ absl::Status UpdatePortRow(SqlTransaction& transaction, const PortRow& row) {
   POSTERN_RETURN_IF_ERROR(UpdatePort(transaction, row.port, row.changed_revision));
   return transaction
       .Execute("UPDATE request_ports SET end_told = $2 WHERE grant_id = $1",
-               {row.port.grant_id, int64_t{row.end_told}})
+               {row.port.grant_id, int64_t{row.port.end_told}})
       .status();
 }
 

@@ -28,8 +28,6 @@ struct PortRow {
   // The VM's revision with which it was withdrawn, extended or moved last; 0 while it
   // is as it was asked for.
   int64_t changed_revision = 0;
-  // The agent has told its end.
-  bool end_told = false;
 };
 
 // `lapses`: when the request is over if nobody approves it.

@@ -158,5 +158,20 @@ TEST(AzureJsonTest, APolicyReadsBackAsItWas) {
   EXPECT_EQ(written["kind"], "Basic");
 }
 
+// An approval that is dropped for a slip of the pen opens the door.
+TEST(ReadPolicyTest, WhatIsPosternsOwnIsSpeltRight) {
+  const auto message = [](const char* additions) {
+    const Json body = {
+        {"properties", {{"virtualMachines", Json::array()}, {"postern", Json::parse(additions)}}}};
+    return std::string(ReadPolicy(PolicyId{}, body).status().message());
+  };
+  EXPECT_THAT(message(R"({"approval": {"count": 1, "role": "Owner"}})"),
+              testing::HasSubstr("\"approval\" is not known there; approvals, onExpiry"));
+  EXPECT_THAT(message(R"({"requireJustificaton": true})"), testing::HasSubstr("not known"));
+  EXPECT_THAT(message(R"({"approvals": {"count": 1, "rolle": "x"}})"),
+              testing::HasSubstr("\"rolle\" is not known there; count, role are"));
+  EXPECT_EQ(message(R"({"approvals": {"count": 1, "role": "Owner"}, "onExpiry": "cut"})"), "");
+}
+
 }  // namespace
 }  // namespace postern::controller

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/pki/digest.h"
+#include "controller/domain/error.h"
 #include "tests/unit/controller/service/fixture.h"
 
 namespace postern::controller {
@@ -14,6 +15,23 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Not;
 using testing::SizeIs;
+
+TEST_P(ServiceTest, TheLastOwnerStays) {
+  const RoleAssignment last = {
+      .principal = "owner", .role = BuiltInRole::kOwner, .scope = *Scope::Parse("/")};
+  EXPECT_EQ(AzureCodeOf(access_->RemoveRole(By("owner"), last)), "LastOwner");
+  Assign("cat", BuiltInRole::kOwner, "/");
+  EXPECT_EQ(access_->RemoveRole(By("owner"), last), absl::OkStatus());
+}
+
+TEST_P(ServiceTest, WhoeverHasTheHostMakesATokenForAnybody) {
+  Assign("cat", BuiltInRole::kOwner, "/");
+  const absl::StatusOr<NewAccessToken> made =
+      access_->CreateAccessTokenOnHost("cat", absl::Hours(1));
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(made->token.created_by, "postern-controller");
+  EXPECT_EQ(Audit("Postern/tokens/write")[0].caller, "postern-controller");
+}
 
 TEST_P(ServiceTest, OnlyTheFirstOwnerIsMadeByItself) {
   const absl::StatusOr<std::optional<NewAccessToken>> again = access_->MakeFirstOwner("eve");
