@@ -102,8 +102,20 @@ absl::StatusOr<HttpResponse> Delete(AccessService& access, const ApiOptions&, co
   return HttpResponse{.status = existed ? 200 : 204};
 }
 
+// A call whose id is dropped would be made twice where it is repeated.
+absl::Status CheckClientRequestId(const Call& call) {
+  if (call.request.Header("x-ms-client-request-id") == call.caller.client_request_id) {
+    return absl::OkStatus();
+  }
+  return CodedError(absl::StatusCode::kInvalidArgument, "InvalidRequestContent",
+                    "x-ms-client-request-id is too long, or has what cannot be printed: at most "
+                    "128 characters tell a call from others",
+                    "x-ms-client-request-id");
+}
+
 absl::StatusOr<HttpResponse> Initiate(AccessService& access, const ApiOptions&, const Call& call) {
   POSTERN_RETURN_IF_ERROR(CheckVersion(call));
+  POSTERN_RETURN_IF_ERROR(CheckClientRequestId(call));
   POSTERN_ASSIGN_OR_RETURN(const PolicyId id, PolicyIdOf(call));
   POSTERN_ASSIGN_OR_RETURN(const Json body, ReadBody(call.request));
   POSTERN_ASSIGN_OR_RETURN(const Asked asked, ReadAsked(body));

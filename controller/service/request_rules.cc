@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/duration.h"
+#include "common/pki/digest.h"
 #include "common/status.h"
 #include "controller/domain/error.h"
 #include "controller/store/policies.h"
@@ -31,6 +32,19 @@ bool IsOver(const RequestedPort& port) { return port.status == PortStatus::kRevo
 bool IsOver(const Request& request) {
   return std::all_of(request.ports.begin(), request.ports.end(),
                      [](const RequestedPort& port) { return IsOver(port); });
+}
+
+std::string DigestOf(const PolicyId& policy, const Asked& asked) {
+  std::string text = absl::StrCat(policy.Key(), "\n");
+  for (const AskedVm& vm : asked.vms) {
+    absl::StrAppend(&text, vm.id.Key(), "\n");
+    for (const AskedPort& port : vm.ports) {
+      absl::StrAppend(&text, port.number, " ", port.end ? absl::ToUnixNanos(*port.end) : 0, " ",
+                      port.duration ? absl::ToInt64Nanoseconds(*port.duration) : 0, " ",
+                      port.sources ? SourcesShown(*port.sources) : "own", "\n");
+    }
+  }
+  return Sha256Hex(absl::StrCat(text, "\n", asked.justification));
 }
 
 std::string SourcesShown(const Sources& sources) {

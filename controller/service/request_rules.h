@@ -19,6 +19,9 @@ namespace postern::controller {
 bool IsOver(const RequestedPort& port);
 bool IsOver(const Request& request);
 
+// The same for calls that ask for the same, byte by byte.
+std::string DigestOf(const PolicyId& policy, const Asked& asked);
+
 // "*", or the prefixes.
 std::string SourcesShown(const Sources& sources);
 

@@ -43,6 +43,23 @@ std::string PortsShown(const Request& request) {
   });
 }
 
+// What `call` has made already. A request id is for one content: what another would be
+// answered, it did not ask for.
+absl::StatusOr<std::optional<Request>> Made(SqlTransaction& transaction, const Caller& caller,
+                                            const ClientCall& call) {
+  if (call.id.empty()) return std::nullopt;
+  POSTERN_ASSIGN_OR_RETURN(std::optional<CalledRequest> made,
+                           FindRequestByCall(transaction, caller.principal, call.id));
+  if (!made) return std::nullopt;
+  if (made->call.content.empty() || made->call.content == call.content) {
+    return std::move(made->request);
+  }
+  return CodedError(absl::StatusCode::kAlreadyExists, "ClientRequestIdInUse",
+                    absl::StrCat("x-ms-client-request-id ", call.id,
+                                 " was given with another content before, which made the request ",
+                                 made->request.id, "; give each call one of its own"));
+}
+
 // "MICROSECONDS:ID" of the last request of a page.
 absl::Status ReadPage(const std::string& page, RequestFilter& filter) {
   if (page.empty()) return absl::OkStatus();
@@ -104,15 +121,12 @@ absl::StatusOr<Request> AccessService::Initiate(const Caller& caller, const Poli
       return CodedError(absl::StatusCode::kInvalidArgument, "InvalidRequestContent",
                         "x-ms-client-request-id is too long");
     }
-    if (!caller.client_request_id.empty()) {
-      POSTERN_ASSIGN_OR_RETURN(
-          std::optional<Request> made,
-          FindRequestByCall(transaction, caller.principal, caller.client_request_id));
-      if (made) {
-        request = *std::move(made);
-        change.nothing_done = true;
-        return absl::OkStatus();
-      }
+    const ClientCall call = {.id = caller.client_request_id, .content = DigestOf(policy_id, asked)};
+    POSTERN_ASSIGN_OR_RETURN(std::optional<Request> made, Made(transaction, caller, call));
+    if (made) {
+      request = *std::move(made);
+      change.nothing_done = true;
+      return absl::OkStatus();
     }
     POSTERN_ASSIGN_OR_RETURN(const std::optional<Policy> policy,
                              FindPolicy(transaction, policy_id.Key()));
@@ -127,7 +141,7 @@ absl::StatusOr<Request> AccessService::Initiate(const Caller& caller, const Poli
     const bool waits = request.approvals_needed > 0;
     const std::optional<absl::Time> lapses =
         waits ? std::optional(change.now + kApprovalWait) : std::nullopt;
-    POSTERN_RETURN_IF_ERROR(InsertRequest(transaction, request, caller.client_request_id, lapses));
+    POSTERN_RETURN_IF_ERROR(InsertRequest(transaction, request, call, lapses));
     change.detail["request"] = request.id;
     change.detail["ports"] = PortsShown(request);
     change.detail["justification"] = request.justification;

@@ -145,21 +145,21 @@ absl::Status InsertPort(SqlTransaction& transaction, const Request& request, siz
 }  // namespace
 
 absl::Status InsertRequest(SqlTransaction& transaction, const Request& request,
-                           const std::string& client_request_id,
-                           const std::optional<absl::Time>& lapses) {
+                           const ClientCall& call, const std::optional<absl::Time>& lapses) {
   POSTERN_RETURN_IF_ERROR(
       transaction
           .Execute(
               "INSERT INTO requests (request_id, policy_key, subscription, resource_group, "
               "group_key, location, policy_name, requestor, justification, start_us, "
-              "client_request_id, approvals_needed, approver_role, approved_by, lapses_us) "
-              "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+              "client_request_id, approvals_needed, approver_role, approved_by, lapses_us, "
+              "client_content) "
+              "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
               {request.id, request.policy.Key(), request.policy.subscription,
                request.policy.resource_group, absl::AsciiStrToLower(request.policy.resource_group),
                request.policy.location, request.policy.name, request.requestor,
-               request.justification, TimeValue(request.start), client_request_id,
+               request.justification, TimeValue(request.start), call.id,
                static_cast<int64_t>(request.approvals_needed), request.approver_role,
-               NamesText(request.approved_by), TimeValue(lapses)})
+               NamesText(request.approved_by), TimeValue(lapses), call.content})
           .status());
   for (size_t position = 0; position < request.ports.size(); ++position) {
     POSTERN_RETURN_IF_ERROR(InsertPort(transaction, request, position));
@@ -206,11 +206,19 @@ absl::StatusOr<std::optional<Request>> FindRequest(SqlTransaction& transaction,
   return OneRequest(transaction, "WHERE r.request_id = $1", {id});
 }
 
-absl::StatusOr<std::optional<Request>> FindRequestByCall(SqlTransaction& transaction,
-                                                         const std::string& requestor,
-                                                         const std::string& client_request_id) {
-  return OneRequest(transaction, "WHERE r.requestor = $1 AND r.client_request_id = $2",
-                    {requestor, client_request_id});
+absl::StatusOr<std::optional<CalledRequest>> FindRequestByCall(
+    SqlTransaction& transaction, const std::string& requestor,
+    const std::string& client_request_id) {
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<SqlRow> rows,
+                           transaction.Query("SELECT request_id, client_content FROM requests "
+                                             "WHERE requestor = $1 AND client_request_id = $2",
+                                             {requestor, client_request_id}));
+  if (rows.empty()) return std::nullopt;
+  POSTERN_ASSIGN_OR_RETURN(std::optional<Request> request,
+                           FindRequest(transaction, rows[0].Text(0)));
+  if (!request) return std::nullopt;
+  return CalledRequest{.request = *std::move(request),
+                       .call = {.id = client_request_id, .content = rows[0].Text(1)}};
 }
 
 absl::StatusOr<std::vector<Request>> RequestsOfPolicy(SqlTransaction& transaction,

@@ -30,10 +30,17 @@ struct PortRow {
   int64_t changed_revision = 0;
 };
 
+// The call that a request was made by.
+struct ClientCall {
+  // x-ms-client-request-id; empty where there was none.
+  std::string id = {};
+  // A digest of what it asked for; empty where none was kept.
+  std::string content = {};
+};
+
 // `lapses`: when the request is over if nobody approves it.
 absl::Status InsertRequest(SqlTransaction& transaction, const Request& request,
-                           const std::string& client_request_id,
-                           const std::optional<absl::Time>& lapses);
+                           const ClientCall& call, const std::optional<absl::Time>& lapses);
 // What can change of a request itself: its approvals and `lapses`.
 absl::Status UpdateApprovals(SqlTransaction& transaction, const Request& request,
                              const std::optional<absl::Time>& lapses);
@@ -45,10 +52,14 @@ absl::Status UpdatePortRow(SqlTransaction& transaction, const PortRow& row);
 
 absl::StatusOr<std::optional<Request>> FindRequest(SqlTransaction& transaction,
                                                    const std::string& id);
+struct CalledRequest {
+  Request request = {};
+  ClientCall call = {};
+};
 // The request that this caller made with this x-ms-client-request-id.
-absl::StatusOr<std::optional<Request>> FindRequestByCall(SqlTransaction& transaction,
-                                                         const std::string& requestor,
-                                                         const std::string& client_request_id);
+absl::StatusOr<std::optional<CalledRequest>> FindRequestByCall(
+    SqlTransaction& transaction, const std::string& requestor,
+    const std::string& client_request_id);
 // Newest first, not older than `since`.
 absl::StatusOr<std::vector<Request>> RequestsOfPolicy(SqlTransaction& transaction,
                                                       const std::string& policy_key,

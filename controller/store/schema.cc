@@ -106,6 +106,10 @@ const std::vector<std::vector<const char*>>& Migrations() {
           R"(ALTER TABLE vms ADD COLUMN join_token TEXT NOT NULL DEFAULT '')",
           R"(CREATE TABLE controllers (id TEXT PRIMARY KEY, seen_us BIGINT NOT NULL))",
       },
+      {
+          // A digest of what was asked for; empty for what was asked for before.
+          R"(ALTER TABLE requests ADD COLUMN client_content TEXT NOT NULL DEFAULT '')",
+      },
   };
   return migrations;
 }

@@ -10,7 +10,7 @@
 
 namespace postern::controller {
 
-inline constexpr int64_t kSchemaVersion = 4;
+inline constexpr int64_t kSchemaVersion = 5;
 
 // Brings the tables to kSchemaVersion, or to `target` in tests, in one
 // transaction; several controllers may do so at once. FAILED_PRECONDITION where

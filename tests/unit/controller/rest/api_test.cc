@@ -170,6 +170,27 @@ TEST_F(ApiTest, ARequestIsShownExtendedAndEnded) {
             "RequestOver");
 }
 
+TEST_F(ApiTest, ARepeatIsToldFromAnotherCallOfTheSameId) {
+  Call("PUT", absl::StrCat(PolicyPath(), kVersion), PolicyBody(), 200);
+  const auto answer_to = [&](const std::string& id, const Json& body) {
+    return Send({.method = "POST",
+                 .target = absl::StrCat(PolicyPath(), "/initiate", kVersion),
+                 .headers = {{"content-type", "application/json"}, {"x-ms-client-request-id", id}},
+                 .body = body.dump()});
+  };
+  const HttpResponse first = answer_to("call-1", AskBody());
+  EXPECT_EQ(first.status, 202);
+  EXPECT_EQ(answer_to("call-1", AskBody()).body, first.body);
+  Json other = AskBody();
+  other["justification"] = "another";
+  const HttpResponse refused = answer_to("call-1", other);
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_THAT(refused.body, HasSubstr("ClientRequestIdInUse"));
+  EXPECT_EQ(answer_to(std::string(128, 'x'), AskBody()).status, 202);
+  EXPECT_EQ(answer_to(std::string(129, 'x'), AskBody()).status, 400);
+  EXPECT_EQ(answer_to("a\tb", AskBody()).status, 400);
+}
+
 TEST_F(ApiTest, TheAuditIsReadAsJsonAndCsv) {
   Call("PUT", absl::StrCat(PolicyPath(), kVersion), PolicyBody(), 200);
   const Json events = Call("GET", "/postern/v1/audit", nullptr, 200)["events"];

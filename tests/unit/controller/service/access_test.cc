@@ -85,6 +85,30 @@ TEST_P(ServiceTest, ARepeatOfTheSameCallMakesOneRequest) {
   EXPECT_THAT(Audit(std::string(ActionName(Action::kInitiate))), SizeIs(2));
 }
 
+TEST_P(ServiceTest, ACallThatAsksForSomethingElseIsNoRepeat) {
+  const Asked asked = Ask(22, absl::Hours(1));
+  const absl::StatusOr<Request> first =
+      access_->Initiate(By("ana", "call-1"), WebPolicyId(), asked);
+  ASSERT_TRUE(first.ok()) << first.status();
+  Asked other_source = asked;
+  other_source.vms[0].ports[0].sources = Sources{.prefixes = {*Prefix::Parse("203.0.113.9")}};
+  Asked other_reason = asked;
+  other_reason.justification = "another";
+  for (const Asked& other : {Ask(22, absl::Hours(2)), Ask(3389, absl::Hours(1)),
+                             Ask(22, absl::Hours(1), "web-2"), other_source, other_reason}) {
+    const absl::Status status =
+        access_->Initiate(By("ana", "call-1"), WebPolicyId(), other).status();
+    EXPECT_EQ(AzureCodeOf(status), "ClientRequestIdInUse");
+    EXPECT_THAT(std::string(status.message()), HasSubstr(first->id));
+  }
+  // Whatever has become of it since.
+  ASSERT_TRUE(access_->ExtendRequest(By("ana"), first->id, absl::Hours(1)).ok());
+  const absl::StatusOr<Request> again =
+      access_->Initiate(By("ana", "call-1"), WebPolicyId(), asked);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->id, first->id);
+}
+
 TEST_P(ServiceTest, ARequestIsAllOrNothing) {
   Asked asked = Ask(22, absl::Hours(1));
   asked.vms.push_back({.id = Vm("web-2"), .ports = {{.number = 3389, .duration = absl::Hours(1)}}});
@@ -330,7 +354,7 @@ TEST_P(ServiceTest, APageOfPoliciesEndsWhereTheirRequestsAreMany) {
                                                  .policy = WebPolicyId(),
                                                  .requestor = "ana",
                                                  .start = clock_.Read().wall},
-                                                "", std::nullopt));
+                                                {}, std::nullopt));
         }
         return absl::OkStatus();
       });

@@ -67,7 +67,7 @@ class RequestsTest : public testing::TestWithParam<StoreKind> {
                              .ports = {port}};
     const absl::Status status_of_write =
         store_->database().Write([&](SqlTransaction& transaction) -> absl::Status {
-          return InsertRequest(transaction, request, "", std::nullopt);
+          return InsertRequest(transaction, request, {}, std::nullopt);
         });
     ASSERT_EQ(status_of_write, absl::OkStatus());
   }
