@@ -70,7 +70,8 @@ struct Policy {
   PolicyId id = {};
   std::vector<PolicyVm> vms = {};
   PolicyAdditions additions = {};
-  // Another number for another content; what ETag tells.
+  // What ETag tells: the number of the audit's row of its last change, so that one which
+  // is made again after it was deleted has another.
   int64_t version = 0;
 };
 

@@ -5,6 +5,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "common/status.h"
 #include "common/text.h"
 #include "controller/domain/error.h"
@@ -42,16 +44,25 @@ HttpResponse PolicyResponse(const PolicyView& view) {
   return response;
 }
 
-absl::StatusOr<std::optional<int64_t>> IfVersion(const HttpRequest& request) {
-  const std::string& match = request.Header("if-match");
-  const std::string& none_match = request.Header("if-none-match");
-  if (none_match == "*") return 0;
-  if (match.empty() || match == "*") return std::nullopt;
-  int64_t version = 0;
-  const bool quoted = match.size() > 2 && match.front() == '"' && match.back() == '"';
-  // One that is none of ours matches nothing.
-  if (!quoted || !absl::SimpleAtoi(match.substr(1, match.size() - 2), &version)) return -1;
-  return version;
+// The versions in a list of entity tags; what is none of ours matches nothing. `weak`:
+// those that are marked as such count as well.
+std::optional<Versions> VersionsIn(const std::string& header, bool weak) {
+  if (header.empty()) return std::nullopt;
+  Versions versions{.any = absl::StripAsciiWhitespace(header) == "*"};
+  for (absl::string_view tag : absl::StrSplit(header, ',')) {
+    tag = absl::StripAsciiWhitespace(tag);
+    if (weak) absl::ConsumePrefix(&tag, "W/");
+    int64_t version = 0;
+    const bool quoted = absl::ConsumePrefix(&tag, "\"") && absl::ConsumeSuffix(&tag, "\"");
+    if (quoted && absl::SimpleAtoi(tag, &version)) versions.listed.push_back(version);
+  }
+  return versions;
+}
+
+// RFC 9110, 13.1.1 and 13.1.2: If-Match compares strongly, If-None-Match weakly.
+Precondition PreconditionOf(const HttpRequest& request) {
+  return {.match = VersionsIn(request.Header("if-match"), /*weak=*/false),
+          .none_match = VersionsIn(request.Header("if-none-match"), /*weak=*/true)};
 }
 
 absl::StatusOr<PolicyId> PolicyIdOf(const Call& call) {
@@ -89,7 +100,7 @@ absl::StatusOr<HttpResponse> Put(AccessService& access, const ApiOptions&, const
   POSTERN_ASSIGN_OR_RETURN(const PolicyId id, PolicyIdOf(call));
   POSTERN_ASSIGN_OR_RETURN(const Json body, ReadBody(call.request));
   POSTERN_ASSIGN_OR_RETURN(PolicyChange change, ReadPolicy(id, body));
-  POSTERN_ASSIGN_OR_RETURN(change.if_version, IfVersion(call.request));
+  change.precondition = PreconditionOf(call.request);
   POSTERN_ASSIGN_OR_RETURN(const PolicyView view, access.PutPolicy(call.caller, change));
   return PolicyResponse(view);
 }
@@ -97,8 +108,8 @@ absl::StatusOr<HttpResponse> Put(AccessService& access, const ApiOptions&, const
 absl::StatusOr<HttpResponse> Delete(AccessService& access, const ApiOptions&, const Call& call) {
   POSTERN_RETURN_IF_ERROR(CheckVersion(call));
   POSTERN_ASSIGN_OR_RETURN(const PolicyId id, PolicyIdOf(call));
-  POSTERN_ASSIGN_OR_RETURN(const std::optional<int64_t> if_version, IfVersion(call.request));
-  POSTERN_ASSIGN_OR_RETURN(const bool existed, access.DeletePolicy(call.caller, id, if_version));
+  POSTERN_ASSIGN_OR_RETURN(const bool existed,
+                           access.DeletePolicy(call.caller, id, PreconditionOf(call.request)));
   return HttpResponse{.status = existed ? 200 : 204};
 }
 

@@ -50,14 +50,26 @@ struct Page {
   std::string next = {};
 };
 
+// What If-Match or If-None-Match names (RFC 9110, 13.1).
+struct Versions {
+  // "*": whatever there is.
+  bool any = false;
+  std::vector<int64_t> listed = {};
+};
+
+// A call that finds something else changes nothing.
+struct Precondition {
+  std::optional<Versions> match = {};
+  std::optional<Versions> none_match = {};
+};
+
 // PUT of a policy: what a client that knows nothing of Postern's additions
 // leaves out stays as it is.
 struct PolicyChange {
   PolicyId id = {};
   std::vector<PolicyVm> vms = {};
   std::optional<PolicyAdditions> additions = {};
-  // If-Match: the version that the caller has seen. If-None-Match: * is 0.
-  std::optional<int64_t> if_version = {};
+  Precondition precondition = {};
 };
 
 enum class VmGroup : uint8_t { kConfigured, kNotConfigured, kUnsupported };
@@ -113,7 +125,7 @@ class AccessService {
                                                 const std::string& page);
   // Live grants under it end. False when there was none.
   absl::StatusOr<bool> DeletePolicy(const Caller& caller, const PolicyId& id,
-                                    std::optional<int64_t> if_version);
+                                    const Precondition& precondition);
 
   // All of it or nothing. A repeat with the caller's client_request_id answers
   // with what the first one made.
@@ -214,7 +226,7 @@ class AccessService {
                             const std::string& detail);
   // Gives `request` its clock and its place before older ones of its requestor.
   static absl::Status Begin(Change& change, Request& request, bool is_new);
-  // With what it closes; its version is counted up.
+  // With what it closes; it gets a version that no policy has had.
   absl::StatusOr<PolicyView> Store(Change& change, Policy policy);
   static absl::Status CloseWhatPolicyLost(Change& change, const Policy& policy);
   absl::StatusOr<PolicyView> ViewOf(SqlTransaction& transaction, Policy policy) const;

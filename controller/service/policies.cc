@@ -30,11 +30,22 @@ absl::Status NoPolicy(const PolicyId& id) {
                     absl::StrCat("there is no policy ", id.ToString()));
 }
 
-absl::Status CheckVersion(const std::optional<int64_t>& wanted, int64_t present) {
-  if (!wanted || *wanted == present) return absl::OkStatus();
+bool IsOneOf(const Versions& versions, const std::optional<Policy>& policy) {
+  if (!policy) return false;
+  const std::vector<int64_t>& listed = versions.listed;
+  return versions.any || std::find(listed.begin(), listed.end(), policy->version) != listed.end();
+}
+
+absl::Status CheckPrecondition(const Precondition& precondition,
+                               const std::optional<Policy>& present) {
+  const bool holds = (!precondition.match || IsOneOf(*precondition.match, present)) &&
+                     (!precondition.none_match || !IsOneOf(*precondition.none_match, present));
+  if (holds) return absl::OkStatus();
   return CodedError(absl::StatusCode::kAborted, "PreconditionFailed",
-                    "the policy is not the one that If-Match or If-None-Match names: somebody "
-                    "else has changed it; read it again");
+                    present ? "the policy is not as If-Match or If-None-Match wants it: somebody "
+                              "else has changed it, or made it; read it again"
+                            : "there is no policy here that If-Match could mean: somebody else "
+                              "has deleted it");
 }
 
 enum class Readable : uint8_t { kNothing, kSome, kAll };
@@ -110,9 +121,8 @@ absl::StatusOr<PolicyView> AccessService::PutPolicy(const Caller& caller,
     POSTERN_RETURN_IF_ERROR(Require(transaction, caller, Action::kWritePolicy, GroupOf(wanted.id)));
     POSTERN_ASSIGN_OR_RETURN(const std::optional<Policy> present,
                              FindPolicy(transaction, wanted.id.Key()));
-    const int64_t version = present ? present->version : 0;
-    POSTERN_RETURN_IF_ERROR(CheckVersion(wanted.if_version, version));
-    Policy policy{.id = present ? present->id : wanted.id, .vms = wanted.vms, .version = version};
+    POSTERN_RETURN_IF_ERROR(CheckPrecondition(wanted.precondition, present));
+    Policy policy{.id = present ? present->id : wanted.id, .vms = wanted.vms};
     if (wanted.additions) {
       policy.additions = *wanted.additions;
     } else if (present) {
@@ -127,7 +137,7 @@ absl::StatusOr<PolicyView> AccessService::PutPolicy(const Caller& caller,
 }
 
 absl::StatusOr<PolicyView> AccessService::Store(Change& change, Policy policy) {
-  ++policy.version;
+  POSTERN_ASSIGN_OR_RETURN(policy.version, NextAuditNumber(change.transaction));
   POSTERN_RETURN_IF_ERROR(CheckPolicy(policy));
   POSTERN_RETURN_IF_ERROR(CheckVmsJoined(change.transaction, policy));
   POSTERN_RETURN_IF_ERROR(controller::PutPolicy(change.transaction, policy));
@@ -235,7 +245,7 @@ absl::StatusOr<Page<PolicyView>> AccessService::ListPolicies(const Caller& calle
 }
 
 absl::StatusOr<bool> AccessService::DeletePolicy(const Caller& caller, const PolicyId& id,
-                                                 std::optional<int64_t> if_version) {
+                                                 const Precondition& precondition) {
   bool existed = false;
   const auto body = [&](Change& change) -> absl::Status {
     POSTERN_RETURN_IF_ERROR(
@@ -244,8 +254,8 @@ absl::StatusOr<bool> AccessService::DeletePolicy(const Caller& caller, const Pol
                              FindPolicy(change.transaction, id.Key()));
     existed = policy.has_value();
     change.nothing_done = !existed;
+    POSTERN_RETURN_IF_ERROR(CheckPrecondition(precondition, policy));
     if (!existed) return absl::OkStatus();
-    POSTERN_RETURN_IF_ERROR(CheckVersion(if_version, policy->version));
     policy->vms.clear();
     POSTERN_RETURN_IF_ERROR(CloseWhatPolicyLost(change, *policy));
     return controller::DeletePolicy(change.transaction, id.Key());

@@ -98,6 +98,11 @@ absl::Status AppendAudit(SqlTransaction& transaction, AuditRow row) {
       .status();
 }
 
+absl::StatusOr<int64_t> NextAuditNumber(SqlTransaction& transaction) {
+  POSTERN_ASSIGN_OR_RETURN(const Chain chain, ReadChain(transaction));
+  return chain.last_number + 1;
+}
+
 absl::StatusOr<std::vector<AuditRow>> ListAudit(SqlTransaction& transaction,
                                                 const AuditQuery& query, size_t limit) {
   POSTERN_ASSIGN_OR_RETURN(

@@ -44,6 +44,9 @@ std::string HashOf(const AuditRow& row);
 // which lets nobody else append meanwhile.
 absl::Status AppendAudit(SqlTransaction& transaction, AuditRow row);
 
+// The number that the next row gets, within Database::Write.
+absl::StatusOr<int64_t> NextAuditNumber(SqlTransaction& transaction);
+
 struct AuditQuery {
   std::optional<absl::Time> since = {};
   std::optional<absl::Time> until = {};

@@ -14,6 +14,7 @@ namespace postern::controller {
 namespace {
 
 using testing::HasSubstr;
+using testing::MatchesRegex;
 using Json = nlohmann::json;
 
 TEST_F(ApiTest, TheEightOperationsAnswerAsAzures) {
@@ -22,7 +23,7 @@ TEST_F(ApiTest, TheEightOperationsAnswerAsAzures) {
   EXPECT_EQ(put["id"], PolicyPath());
   EXPECT_EQ(put["type"], "Microsoft.Security/locations/jitNetworkAccessPolicies");
   EXPECT_EQ(put["properties"]["requests"], Json::array());
-  EXPECT_EQ(Header("ETag"), "\"1\"");
+  EXPECT_THAT(Header("ETag"), MatchesRegex("\"[0-9]+\""));
   EXPECT_FALSE(Header("x-ms-request-id").empty());
 
   const Json asked =
@@ -204,19 +205,41 @@ TEST_F(ApiTest, TheAuditIsReadAsJsonAndCsv) {
   EXPECT_EQ(*csv.more(), "");
 }
 
+// RFC 9110, 13.1.1 and 13.1.2.
 TEST_F(ApiTest, AnEtagOfAnotherVersionChangesNothing) {
   const std::string policy = absl::StrCat(PolicyPath(), kVersion);
-  Call("PUT", policy, PolicyBody(), 200);
-  HttpRequest request{.method = "PUT",
-                      .target = policy,
-                      .headers = {{"content-type", "application/json"}, {"if-match", "\"9\""}},
-                      .body = PolicyBody().dump()};
-  EXPECT_EQ(Send(request).status, 412);
-  request.headers["if-match"] = "\"1\"";
-  EXPECT_EQ(Send(request).status, 200);
-  request.headers["if-match"] = "";
-  request.headers["if-none-match"] = "*";
-  EXPECT_EQ(Send(request).status, 412);
+  const auto status_of = [&](const char* method, const std::string& header,
+                             const std::string& value) {
+    last_ = Send({.method = method,
+                  .target = policy,
+                  .headers = {{"content-type", "application/json"}, {header, value}},
+                  .body = PolicyBody().dump()});
+    return last_.status;
+  };
+  // Nothing is there.
+  EXPECT_EQ(status_of("PUT", "if-match", "*"), 412);
+  EXPECT_EQ(status_of("PUT", "if-match", "\"1\""), 412);
+  EXPECT_EQ(status_of("DELETE", "if-match", "*"), 412);
+  EXPECT_EQ(status_of("DELETE", "if-none-match", "*"), 204);
+  EXPECT_EQ(status_of("PUT", "if-none-match", "*"), 200);
+  EXPECT_EQ(status_of("PUT", "if-none-match", "*"), 412);
+  Call("GET", policy, nullptr, 200);
+  const std::string first = Header("ETag");
+  EXPECT_EQ(status_of("PUT", "if-match", "\"999999\""), 412);
+  EXPECT_EQ(status_of("PUT", "if-match", "of another server"), 412);
+  EXPECT_EQ(status_of("PUT", "if-match", absl::StrCat("W/", first)), 412);
+  EXPECT_EQ(status_of("PUT", "if-none-match", absl::StrCat("\"x\", W/", first)), 412);
+  EXPECT_EQ(status_of("PUT", "if-match", absl::StrCat("\"x\" ,", first)), 200);
+  EXPECT_NE(Header("ETag"), first);
+  EXPECT_EQ(status_of("PUT", "if-match", "*"), 200);
+  EXPECT_EQ(status_of("DELETE", "if-match", first), 412);
+  EXPECT_EQ(status_of("PUT", "if-none-match", first), 200);
+  // One that is made again is another.
+  const std::string last = Header("ETag");
+  EXPECT_EQ(status_of("DELETE", "if-match", last), 200);
+  EXPECT_EQ(status_of("PUT", "if-none-match", "*"), 200);
+  EXPECT_NE(Header("ETag"), last);
+  EXPECT_EQ(status_of("PUT", "if-match", absl::StrCat(first, ", ", last)), 412);
 }
 
 TEST_F(ApiTest, WhoCallsTooOftenIsToldWhenToCallAgain) {

@@ -2,13 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "common/status.h"
 #include "controller/domain/error.h"
-#include "controller/store/requests.h"
 #include "tests/unit/controller/service/fixture.h"
 
 namespace postern::controller {
@@ -173,7 +171,7 @@ TEST_P(ServiceTest, TheRequestorAndAnAdminEndARequestAndNobodyElse) {
 TEST_P(ServiceTest, AVmIsNotForgottenWhileItsPortsMayBeOpen) {
   const Request request = Initiate("ana", 22, absl::Hours(1));
   Apply("web-1");
-  ASSERT_TRUE(access_->DeletePolicy(By("owner"), WebPolicyId(), std::nullopt).ok());
+  ASSERT_TRUE(access_->DeletePolicy(By("owner"), WebPolicyId(), {}).ok());
   const absl::Status refused = access_->RemoveVm(By("owner"), Vm("web-1"), /*force=*/false);
   EXPECT_EQ(AzureCodeOf(refused), "ResourceInUse");
   EXPECT_THAT(std::string(refused.message()), HasSubstr("by force"));
@@ -209,67 +207,9 @@ TEST_P(ServiceTest, AVmIsEnabledWithTheRecommendedPorts) {
 TEST_P(ServiceTest, AVmIsForgottenByForce) {
   Initiate("ana", 22, absl::Hours(1));
   Apply("web-1");
-  ASSERT_TRUE(access_->DeletePolicy(By("owner"), WebPolicyId(), std::nullopt).ok());
+  ASSERT_TRUE(access_->DeletePolicy(By("owner"), WebPolicyId(), {}).ok());
   EXPECT_EQ(access_->RemoveVm(By("owner"), Vm("web-1"), /*force=*/true), absl::OkStatus());
   EXPECT_THAT(Audit("Microsoft.Compute/virtualMachines/delete")[0].detail, HasSubstr("force"));
-}
-
-TEST_P(ServiceTest, WhatThePolicyLosesEnds) {
-  const Request ssh = Initiate("ana", 22, absl::Hours(1));
-  const Request rdp = Initiate("ana", 3389, absl::Hours(1));
-  Apply("web-1");
-  PolicyChange change = WebPolicy();
-  change.vms[0].ports.pop_back();
-  ASSERT_TRUE(access_->PutPolicy(By("owner"), change).ok());
-  EXPECT_EQ(Get(rdp.id).ports[0].reason, EndReason::kPolicyDeleted);
-  EXPECT_EQ(Get(ssh.id).ports[0].status, PortStatus::kInitiated);
-
-  const absl::StatusOr<bool> deleted = access_->DeletePolicy(By("owner"), WebPolicyId(), {});
-  ASSERT_TRUE(deleted.ok()) << deleted.status();
-  EXPECT_TRUE(*deleted);
-  EXPECT_EQ(Get(ssh.id).ports[0].reason, EndReason::kPolicyDeleted);
-  EXPECT_FALSE(*access_->DeletePolicy(By("owner"), WebPolicyId(), {}));
-}
-
-TEST_P(ServiceTest, APolicyShowsTheRequestsOfSevenDays) {
-  Initiate("ana", 22, absl::Hours(1));
-  clock_.Advance(absl::Hours(24 * 6));
-  Initiate("ben", 22, absl::Hours(1));
-  absl::StatusOr<PolicyView> view = access_->GetPolicy(By("ana"), WebPolicyId());
-  ASSERT_TRUE(view.ok()) << view.status();
-  ASSERT_THAT(view->requests, SizeIs(2));
-  EXPECT_EQ(view->requests[0].requestor, "ben");
-  clock_.Advance(absl::Hours(24 * 2));
-  view = access_->GetPolicy(By("ana"), WebPolicyId());
-  EXPECT_THAT(view->requests, SizeIs(1));
-}
-
-TEST_P(ServiceTest, AChangeOfAnotherVersionIsRefused) {
-  PolicyChange change = WebPolicy();
-  change.if_version = 7;
-  EXPECT_EQ(AzureCodeOf(access_->PutPolicy(By("owner"), change).status()), "PreconditionFailed");
-  change.if_version = 1;
-  const absl::StatusOr<PolicyView> changed = access_->PutPolicy(By("owner"), change);
-  ASSERT_TRUE(changed.ok()) << changed.status();
-  EXPECT_EQ(changed->policy.version, 2);
-  change.if_version = 0;
-  EXPECT_FALSE(access_->PutPolicy(By("owner"), change).ok());
-}
-
-TEST_P(ServiceTest, AdditionsStayWhereAClientDoesNotKnowThem) {
-  PolicyChange change = WebPolicy();
-  change.additions = {.on_expiry = PolicyOnExpiry::kReset, .justification_required = true};
-  ASSERT_TRUE(access_->PutPolicy(By("owner"), change).ok());
-  ASSERT_TRUE(access_->PutPolicy(By("owner"), WebPolicy()).ok());
-  EXPECT_EQ(access_->GetPolicy(By("owner"), WebPolicyId())->policy.additions, *change.additions);
-}
-
-TEST_P(ServiceTest, APolicyNamesOnlyVmsThatHaveJoined) {
-  PolicyChange change = WebPolicy();
-  change.vms[0].id = Vm("web-9");
-  const absl::Status status = access_->PutPolicy(By("owner"), change).status();
-  EXPECT_EQ(AzureCodeOf(status), "ResourceNotFound");
-  EXPECT_THAT(std::string(status.message()), HasSubstr("join-token"));
 }
 
 TEST_P(ServiceTest, ARoleOnOneVmShowsThatVmAlone) {
@@ -339,36 +279,6 @@ TEST_P(ServiceTest, NobodyWithoutARoleGetsAnything) {
   EXPECT_THAT(access_->ListPolicies(eve, {}, "")->items, IsEmpty());
   EXPECT_THAT(access_->ListRequests(eve, {}, true, "")->items, IsEmpty());
   EXPECT_EQ(Get(request.id).ports[0].status, PortStatus::kInitiating);
-}
-
-// One answer holds the store for as long as it is made.
-TEST_P(ServiceTest, APageOfPoliciesEndsWhereTheirRequestsAreMany) {
-  PolicyChange other = WebPolicy();
-  other.id.name = "other";
-  ASSERT_TRUE(access_->PutPolicy(By("owner"), other).ok());
-  const absl::Status status =
-      store_->database().Write([&](SqlTransaction& transaction) -> absl::Status {
-        for (int i = 0; i < 1000; ++i) {
-          POSTERN_RETURN_IF_ERROR(InsertRequest(transaction,
-                                                {.id = absl::StrCat("past-", i),
-                                                 .policy = WebPolicyId(),
-                                                 .requestor = "ana",
-                                                 .start = clock_.Read().wall},
-                                                {}, std::nullopt));
-        }
-        return absl::OkStatus();
-      });
-  ASSERT_EQ(status, absl::OkStatus());
-  const absl::StatusOr<Page<PolicyView>> first = access_->ListPolicies(By("owner"), {}, "");
-  ASSERT_TRUE(first.ok()) << first.status();
-  ASSERT_THAT(first->items, SizeIs(1));
-  EXPECT_THAT(first->items[0].requests, SizeIs(1000));
-  const absl::StatusOr<Page<PolicyView>> second =
-      access_->ListPolicies(By("owner"), {}, first->next);
-  ASSERT_TRUE(second.ok()) << second.status();
-  ASSERT_THAT(second->items, SizeIs(1));
-  EXPECT_EQ(second->items[0].policy.id.name, "other");
-  EXPECT_EQ(second->next, "");
 }
 
 TEST_P(ServiceTest, RequestsAreListedNewestFirstInPages) {
