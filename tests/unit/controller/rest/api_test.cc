@@ -13,6 +13,7 @@
 namespace postern::controller {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::MatchesRegex;
 using Json = nlohmann::json;
@@ -190,6 +191,26 @@ TEST_F(ApiTest, ARepeatIsToldFromAnotherCallOfTheSameId) {
   EXPECT_EQ(answer_to(std::string(128, 'x'), AskBody()).status, 202);
   EXPECT_EQ(answer_to(std::string(129, 'x'), AskBody()).status, 400);
   EXPECT_EQ(answer_to("a\tb", AskBody()).status, 400);
+}
+
+TEST_F(ApiTest, AVmWhosePortsMayBeOpenIsForgottenByForceAlone) {
+  const std::string vm = absl::StrCat("/postern/v1/vm?id=", VmPath("web-1"));
+  Call("POST", absl::StrCat("/postern/v1/vm/enable?id=", VmPath("web-1")), nullptr, 200);
+  Call("POST", absl::StrCat(PolicyPath(), "/initiate", kVersion), AskBody(), 202);
+  EXPECT_EQ(Call("DELETE", vm + "&force=true", nullptr, 409)["error"]["code"], "ResourceInUse");
+  Call("DELETE", absl::StrCat(PolicyPath(), kVersion), nullptr, 200);
+  const Json refused = Call("DELETE", vm, nullptr, 409)["error"];
+  EXPECT_EQ(refused["code"], "ResourceInUse");
+  EXPECT_THAT(refused["message"].get<std::string>(),
+              AllOf(HasSubstr("2026-03-01T13:00:00"), HasSubstr("let it attach first"),
+                    HasSubstr("force=true")));
+  Call("GET", vm, nullptr, 200);
+  Call("DELETE", vm + "&force=true", nullptr, 204);
+  Call("GET", vm, nullptr, 404);
+  const Json events = Call("GET", "/postern/v1/audit", nullptr, 200)["events"];
+  EXPECT_EQ(events.back()["operation"], "Microsoft.Compute/virtualMachines/delete");
+  EXPECT_EQ(events.back()["status"], "Succeeded");
+  EXPECT_EQ(events.back()["detail"]["force"], "true");
 }
 
 TEST_F(ApiTest, TheAuditIsReadAsJsonAndCsv) {
