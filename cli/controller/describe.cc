@@ -160,9 +160,11 @@ std::string DescribeRequest(const Json& request, const Reader& reader) {
   for (const Json& port : ListOf(request, "ports")) {
     Block one;
     one.Add("status", StatusOf(port));
-    if (!TextOf(port, "detail").empty()) one.Add("because", TextOf(port, "detail"));
-    one.Add("from", Joined(ListOf(port, "source_prefixes")));
     const bool over = IsOver(port);
+    // Of one that lives it is what the VM has said to an extension.
+    const std::string detail = TextOf(port, "detail");
+    if (!detail.empty()) one.Add(over ? "because" : "not extended", detail);
+    one.Add("from", Joined(ListOf(port, "source_prefixes")));
     const std::string end = LongTimeOf(port, over ? "closed_time" : "end_time", reader);
     if (!end.empty()) one.Add(over ? "ended" : "until", end);
     if (TextOf(port, "status") == "Pending") {

@@ -107,10 +107,18 @@ void FleetToolTest::Apply() {
   const controller::AgentStream stream = {.vm = *controller::VmId::Parse(VmId("web-1")),
                                           .id = "stream"};
   const absl::StatusOr<controller::Wanted> wanted = fleet_->WantedOf(stream);
+  // It is forgotten.
+  if (absl::IsPermissionDenied(wanted.status())) return;
   ASSERT_TRUE(wanted.ok()) << wanted.status();
   controller::Report report{.revision = wanted->revision};
   for (const controller::WantedGrant& grant : wanted->grants) {
-    report.grants.push_back({.id = grant.id, .state = controller::ReportedState::kActive});
+    const auto [end, is_new] = ends_.try_emplace(grant.id, grant.end);
+    const bool refused = !refusal_.empty() && grant.end > end->second;
+    if (!refused) end->second = grant.end;
+    report.grants.push_back({.id = grant.id,
+                             .state = controller::ReportedState::kActive,
+                             .reason = refused ? refusal_ : "",
+                             .end = end->second});
   }
   EXPECT_EQ(fleet_->Take(stream, report), absl::OkStatus());
 }

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,6 +47,8 @@ class FleetToolTest : public testing::Test {
   const SystemClock clock_;
   // Whether the VM confirms what is wanted of it.
   std::atomic<bool> applies_ = true;
+  // What the VM says to each extension, which it refuses then; empty: nothing.
+  std::string refusal_;
   Environment environment_;
 
  private:
@@ -60,6 +63,8 @@ class FleetToolTest : public testing::Test {
   std::unique_ptr<controller::Api> api_;
   std::unique_ptr<controller::HttpServer> server_;
   std::string owner_file_;
+  // Of the grants that the VM has, by their ids.
+  std::map<std::string, absl::Time> ends_;
 };
 
 }  // namespace postern

@@ -77,6 +77,20 @@ TEST_F(FleetToolTest, ARequestIsAppliedAndTakenBack) {
   EXPECT_THAT(Tool({"request", "list", "--all"}).out, AllOf(HasSubstr(id), HasSubstr("never")));
 }
 
+TEST_F(FleetToolTest, AnExtensionThatTheVmRefusesIsSaid) {
+  PutPolicy();
+  const Outcome made = Tool({"request", "create", "--vm", "web-1", "--port", "22", "--for", "10m",
+                             "--wait", "-o", "json"});
+  ASSERT_EQ(made.exit_code, kExitDone) << made.err;
+  const std::string id = Json::parse(made.out)["id"];
+  refusal_ = "limits.max_duration is 10m";
+  EXPECT_EQ(Tool({"request", "extend", id, "--for", "5m"}).exit_code, kExitDone);
+  EXPECT_THAT(Tool({"request", "show", id}).out,
+              AllOf(HasSubstr("Initiated"), HasSubstr("not extended"), HasSubstr(refusal_)));
+  EXPECT_EQ(Json::parse(Tool({"request", "show", id, "-o", "json"}).out)["ports"][0]["end_time"],
+            Json::parse(made.out)["ports"][0]["end_time"]);
+}
+
 TEST_F(FleetToolTest, WhatThePolicyRefusesIsSaid) {
   const std::vector<std::string> ask = {"request", "create", "--vm", "web-1", "--port", "22"};
   EXPECT_THAT(Tool(ask).err, HasSubstr("no policy that you may see allows port 22 of web-1"));

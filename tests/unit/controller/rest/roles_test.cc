@@ -21,14 +21,20 @@ using testing::Each;
 using testing::Field;
 using testing::SizeIs;
 
+constexpr char kWeb1[] =
+    "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/web/providers/"
+    "Microsoft.Compute/virtualMachines/web-1";
+constexpr char kWeb10[] =
+    "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/web/providers/"
+    "Microsoft.Compute/virtualMachines/web-10";
+
 // Where a role may be, from the widest to the narrowest. What is asked about is web-1,
 // in the group web.
 constexpr const char* kScopes[] = {
     "/",
     "/subscriptions/11111111-2222-3333-4444-555555555555",
     "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/web",
-    "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/web/providers/"
-    "Microsoft.Compute/virtualMachines/web-1",
+    kWeb1,
 };
 constexpr size_t kAll = 0;
 constexpr size_t kGroup = 2;
@@ -37,8 +43,7 @@ constexpr size_t kVm = 3;
 constexpr const char* kElsewhere[] = {
     "/subscriptions/99999999-2222-3333-4444-555555555555",
     "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/web-1",
-    "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/web/providers/"
-    "Microsoft.Compute/virtualMachines/web-10",
+    kWeb10,
 };
 constexpr const char* kRoles[] = {"Owner", "Security Admin", "JIT Requester", "Security Reader",
                                   "Reader"};
