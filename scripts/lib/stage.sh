@@ -219,6 +219,11 @@ environment_of() {
   case $1 in
     vm) printf 'export POSTERN_SOCKET=%q' "$STAGE/vm/agent.sock" ;;
     controller)
+      if [[ ${FLEET:-} ]]; then
+        printf 'export POSTERN_CONTROLLER=https://%s:%s POSTERN_CA=%q POSTERN_TOKEN_FILE=%q' \
+          "$CONTROLLER" "$REST_PORT" "$STAGE/fleet/state/ca.pem" "$STAGE/fleet/state/owner.token"
+        return
+      fi
       printf 'export POSTERN_ADDRESS=%s:%s POSTERN_CA=%s/ca.pem POSTERN_CERT=%s/main.pem' \
         "$VM" "$AGENT_PORT" "$STAGE/controller" "$STAGE/controller"
       printf ' POSTERN_KEY=%s/main.key' "$STAGE/controller"
@@ -233,6 +238,15 @@ write_command() {
   chmod +x "$path"
 }
 
+explain_controller() {
+  if [[ ${FLEET:-} ]]; then
+    printf '  ./at-controller posternctl %s\n' 'vm list' 'request create --vm vm --port 22 --for 5m --wait' \
+      'request list' 'audit'
+  else
+    printf '  ./at-controller posternctl %s\n' "grant --from $CONTROLLER --port 22 --for 5m" grants
+  fi
+}
+
 explain_stage() {
   cat <<TEXT
 
@@ -240,8 +254,7 @@ It is all still there. As root:
 
   cd $STAGE
   ./at-controller knock 22 3389             what the controller reaches
-  ./at-controller posternctl grant --from $CONTROLLER --port 22 --for 5m
-  ./at-controller posternctl grants
+$(explain_controller)
   ./at-stranger knock 22                    what the stranger reaches
   ./at-vm posternctl status                 on the local socket
   ./at-vm nft list table inet postern       what the kernel holds
