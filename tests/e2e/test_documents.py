@@ -23,7 +23,7 @@ PROGRAMS = ("posternctl", "posternd", "journalctl", "systemctl", "systemd-tmpfil
 # Named only, or for a person at a terminal.
 NOT_TYPED = ("posternctl", "posternctl pki", "posternctl vm join-token", "systemctl edit postern-agent")
 # Asked of a controller with a fleet, which the tests of the tool have.
-OF_A_FLEET = ("posternctl request", "posternctl ssh")
+OF_A_FLEET = ("posternctl policy", "posternctl request", "posternctl role", "posternctl ssh")
 # A refusal is an answer, and a finding is one as well.
 ANSWERS = {"check": (0, 1), "doctor": (0, 1), "self": (0, 1)}
 # Somebody who came by ssh.
