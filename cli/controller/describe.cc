@@ -51,14 +51,21 @@ std::string SourcesOf(const Json& port) {
   return one.empty() ? Joined(ListOf(port, "allowedSourceAddressPrefixes")) : one;
 }
 
+bool IsOver(const Json& port) { return TextOf(port, "status") == "Revoked"; }
+
+// It was withdrawn, and its VM has not told that it is closed there.
+bool MayBeOpen(const Json& port, const Reader& reader) {
+  const std::optional<absl::Time> end = TimeOf(port, "end_time");
+  return IsOver(port) && !TextOf(port, "applied_time").empty() && !IsTrue(port, "end_confirmed") &&
+         end && *end > reader.now;
+}
+
 // "Initiated", or "Revoked: Expired".
 std::string StatusOf(const Json& port) {
   const std::string status = TextOf(port, "status");
   const std::string reason = TextOf(port, "status_reason");
   return reason.empty() || status != "Revoked" ? status : absl::StrCat(status, ": ", reason);
 }
-
-bool IsOver(const Json& port) { return TextOf(port, "status") == "Revoked"; }
 
 // Agents tell of the use of what is open only now and then.
 std::string UseOf(const Json& port) {
@@ -133,7 +140,8 @@ std::string DescribeRequests(const Json& requests, const Reader& reader) {
   for (const Json& request : requests) {
     for (const Json& port : ListOf(request, "ports")) {
       rows.push_back({TextOf(request, "id"), LastPart(TextOf(port, "vm")), TextOf(port, "port"),
-                      Joined(ListOf(port, "source_prefixes")), StatusOf(port),
+                      Joined(ListOf(port, "source_prefixes")),
+                      MayBeOpen(port, reader) ? "not closed by the VM yet" : StatusOf(port),
                       DistanceOf(port, IsOver(port) ? "closed_time" : "end_time", reader),
                       TextOf(request, "requestor"), UseOf(port)});
     }
@@ -170,7 +178,7 @@ std::string DescribeRequest(const Json& request, const Reader& reader) {
     if (TextOf(port, "status") == "Pending") {
       one.Add("for", absl::StrCat(TextOf(port, "duration"), ", once it is approved"));
     }
-    if (over && !TextOf(port, "applied_time").empty() && !IsTrue(port, "end_confirmed")) {
+    if (MayBeOpen(port, reader)) {
       one.Add("confirmed", absl::StrCat("not yet: the VM may have it open until ",
                                         LongTimeOf(port, "end_time", reader)));
     }

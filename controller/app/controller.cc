@@ -1,5 +1,7 @@
 #include "controller/app/controller.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/config/files.h"
+#include "common/fd.h"
 #include "common/status.h"
 #include "common/systemd/event_loop.h"
 #include "common/systemd/log.h"
@@ -63,6 +66,19 @@ absl::StatusOr<std::unique_ptr<Database>> OpenDatabase(const Config& config) {
   return OpenSqliteDatabase(absl::StrCat(config.state_dir, "/controller.db"));
 }
 
+// The file is nobody else's while this lives. Tools that open it beside, such as
+// --make-token, do not serve from it.
+absl::StatusOr<Fd> LockStore(const std::string& state_dir) {
+  const std::string path = absl::StrCat(state_dir, "/controller.lock");
+  Fd lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR));
+  if (lock.get() < 0) return ErrnoStatus(errno, absl::StrCat("opening ", path));
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+  if (errno != EWOULDBLOCK) return ErrnoStatus(errno, absl::StrCat("locking ", path));
+  return absl::FailedPreconditionError(
+      absl::StrCat("another postern-controller serves from ", state_dir,
+                   "; several controllers need PostgreSQL (store.postgres)"));
+}
+
 absl::Status MakeStateFolder(const std::string& path) {
   if (mkdir(path.c_str(), S_IRWXU) == 0 || errno == EEXIST) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("making the state folder ", path));
@@ -101,13 +117,16 @@ class Controller {
     POSTERN_RETURN_IF_ERROR(AllowManyConnections());
     POSTERN_RETURN_IF_ERROR(MakeStateFolder(config_.state_dir));
     POSTERN_ASSIGN_OR_RETURN(loop_, EventLoop::Create());
+    if (config_.postgres.empty()) {
+      POSTERN_ASSIGN_OR_RETURN(lock_, LockStore(config_.state_dir));
+    }
     POSTERN_ASSIGN_OR_RETURN(database_, OpenDatabase(config_));
     POSTERN_RETURN_IF_ERROR(Migrate(*database_));
     POSTERN_RETURN_IF_ERROR(OpenIssuer());
     access_ = std::make_unique<AccessService>(
         *database_, clock_, [this](const std::vector<std::string>& vms) { Changed(vms); });
     fleet_ = std::make_unique<FleetService>(*database_, clock_);
-    // Nobody shares a file: who had streams before this start has none now.
+    // Nobody shares the file: who had streams before this start has none now.
     if (config_.postgres.empty()) POSTERN_RETURN_IF_ERROR(fleet_->ForgetOthers());
     issuers_ = std::make_unique<TrustedIssuers>(config_.oidc, clock_, FetchKeys, Tell);
     authenticator_ = std::make_unique<Authenticator>(*database_, *issuers_, clock_);
@@ -245,6 +264,7 @@ class Controller {
   const Config& config_;
   const SystemClock clock_;
   std::unique_ptr<EventLoop> loop_;
+  Fd lock_;
   std::unique_ptr<Database> database_;
   std::unique_ptr<Issuer> issuer_;
   std::unique_ptr<AccessService> access_;

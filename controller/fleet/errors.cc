@@ -12,8 +12,7 @@ absl::Status ForCallers(const absl::Status& status,
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kResourceExhausted:
       report(std::string(status.message()));
-      return absl::UnavailableError(
-          "the controller's store cannot be reached; nothing was changed, try again");
+      return absl::UnavailableError("the controller's store cannot be reached; try again");
     case absl::StatusCode::kInternal:
     case absl::StatusCode::kUnknown:
     case absl::StatusCode::kDataLoss:

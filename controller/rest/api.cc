@@ -1,5 +1,6 @@
 #include "controller/rest/api.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -47,6 +48,19 @@ HttpResponse Limited(absl::Duration wait) {
 
 bool IsHealth(const Target& target) {
   return Match("/postern/v1/health", target.segments).has_value();
+}
+
+// A condition that is misspelt would be one that is not made.
+absl::Status CheckParameters(const Route& route, const Target& target) {
+  for (const auto& [name, value] : target.query) {
+    const std::vector<std::string>& known = route.parameters;
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    return CodedError(
+        absl::StatusCode::kInvalidArgument, "InvalidRequestUri",
+        absl::StrCat("this address takes no parameter \"", name, "\"",
+                     known.empty() ? "" : absl::StrCat(", but ", absl::StrJoin(known, ", "))));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status NoRoute(const HttpRequest& request, const std::vector<std::string>& methods) {
@@ -109,6 +123,7 @@ absl::StatusOr<HttpResponse> Api::Answer(const HttpRequest& request, Caller& cal
         methods.push_back(route.method);
         continue;
       }
+      if (routes == &PosternRoutes()) POSTERN_RETURN_IF_ERROR(CheckParameters(route, target));
       return route.answer(
           access_, options_,
           {.request = request, .target = target, .values = *values, .caller = caller});

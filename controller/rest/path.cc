@@ -52,6 +52,7 @@ absl::StatusOr<std::map<std::string, std::string>> ParseQuery(absl::string_view 
   const std::vector<absl::string_view> parts = absl::StrSplit(text, '&');
   if (parts.size() > kMaxParameters) return Wrong("the address has too many parameters");
   for (const absl::string_view part : parts) {
+    if (part.empty()) continue;
     const std::pair<absl::string_view, absl::string_view> pair =
         absl::StrSplit(part, absl::MaxSplits('=', 1));
     POSTERN_ASSIGN_OR_RETURN(const std::string name, Decoded(pair.first, true));

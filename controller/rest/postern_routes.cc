@@ -99,6 +99,14 @@ absl::StatusOr<HttpResponse> ListPolicies(AccessService& access, const ApiOption
   return JsonResponse(200, {{"policies", std::move(policies)}, {"next_page_token", page.next}});
 }
 
+// Not named is false.
+absl::StatusOr<bool> FlagOf(const Call& call, const std::string& name) {
+  const std::string text = call.target.Query(name);
+  if (text == "true") return true;
+  if (text.empty() || text == "false") return false;
+  return WrongContent(absl::StrCat(name, " takes true or false"), name);
+}
+
 absl::StatusOr<HttpResponse> ListVms(AccessService& access, const ApiOptions&, const Call& call) {
   return PageResponse(access.ListVms(call.caller, WhereOf(call), call.target.Query("page_token")),
                       "vms");
@@ -119,15 +127,16 @@ absl::StatusOr<HttpResponse> EnableVm(AccessService& access, const ApiOptions&, 
 
 absl::StatusOr<HttpResponse> RemoveVm(AccessService& access, const ApiOptions&, const Call& call) {
   POSTERN_ASSIGN_OR_RETURN(const VmId vm, VmOf(call));
-  return DoneResponse(access.RemoveVm(call.caller, vm, call.target.Query("force") == "true"));
+  POSTERN_ASSIGN_OR_RETURN(const bool force, FlagOf(call, "force"));
+  return DoneResponse(access.RemoveVm(call.caller, vm, force));
 }
 
 absl::StatusOr<HttpResponse> ListRequests(AccessService& access, const ApiOptions&,
                                           const Call& call) {
-  return PageResponse(
-      access.ListRequests(call.caller, WhereOf(call), call.target.Query("include_ended") == "true",
-                          call.target.Query("page_token")),
-      "requests");
+  POSTERN_ASSIGN_OR_RETURN(const bool include_ended, FlagOf(call, "include_ended"));
+  return PageResponse(access.ListRequests(call.caller, WhereOf(call), include_ended,
+                                          call.target.Query("page_token")),
+                      "requests");
 }
 
 absl::StatusOr<HttpResponse> GetRequest(AccessService& access, const ApiOptions&,
@@ -304,10 +313,14 @@ HttpResponse AuditCsv(AccessService& access, const Caller& caller, const AuditQu
 
 absl::StatusOr<HttpResponse> ReadAudit(AccessService& access, const ApiOptions&, const Call& call) {
   POSTERN_ASSIGN_OR_RETURN(const AuditQuery query, QueryOf(call));
+  const std::string format = call.target.Query("format");
+  if (!format.empty() && format != "csv" && format != "json") {
+    return WrongContent("format takes csv or json", "format");
+  }
   POSTERN_ASSIGN_OR_RETURN(const std::vector<AuditRow> rows,
                            access.ReadAudit(call.caller, query, kAuditPage));
-  if (call.target.Query("format") == "csv" ||
-      absl::StrContains(call.request.Header("accept"), "text/csv")) {
+  const bool wants_csv = absl::StrContains(call.request.Header("accept"), "text/csv");
+  if (format == "csv" || (format.empty() && wants_csv)) {
     return AuditCsv(access, call.caller, query, rows);
   }
   const std::string next = rows.size() < kAuditPage ? "" : absl::StrCat(rows.back().number);
@@ -328,12 +341,21 @@ absl::StatusOr<HttpResponse> VerifyAudit(AccessService& access, const ApiOptions
 const std::vector<Route>& PosternRoutes() {
   static const auto& routes = *new std::vector<Route>{
       {"GET", "/postern/v1/me", answer::Me},
-      {"GET", "/postern/v1/policies", answer::ListPolicies},
-      {"GET", "/postern/v1/vms", answer::ListVms},
-      {"GET", "/postern/v1/vm", answer::GetVm},
-      {"DELETE", "/postern/v1/vm", answer::RemoveVm},
-      {"POST", "/postern/v1/vm/enable", answer::EnableVm},
-      {"GET", "/postern/v1/requests", answer::ListRequests},
+      {"GET",
+       "/postern/v1/policies",
+       answer::ListPolicies,
+       {"subscription", "resource_group", "vm", "page_token"}},
+      {"GET",
+       "/postern/v1/vms",
+       answer::ListVms,
+       {"subscription", "resource_group", "name", "page_token"}},
+      {"GET", "/postern/v1/vm", answer::GetVm, {"id"}},
+      {"DELETE", "/postern/v1/vm", answer::RemoveVm, {"id", "force"}},
+      {"POST", "/postern/v1/vm/enable", answer::EnableVm, {"id"}},
+      {"GET",
+       "/postern/v1/requests",
+       answer::ListRequests,
+       {"subscription", "resource_group", "include_ended", "page_token"}},
       {"GET", "/postern/v1/requests/{}", answer::GetRequest},
       {"POST", "/postern/v1/requests/{}/end", answer::EndRequest},
       {"POST", "/postern/v1/requests/{}/extend", answer::ExtendRequest},
@@ -349,7 +371,10 @@ const std::vector<Route>& PosternRoutes() {
       {"GET", "/postern/v1/roles", answer::ListRoles},
       {"PUT", "/postern/v1/roles", answer::AssignRole},
       {"DELETE", "/postern/v1/roles", answer::RemoveRole},
-      {"GET", "/postern/v1/audit", answer::ReadAudit},
+      {"GET",
+       "/postern/v1/audit",
+       answer::ReadAudit,
+       {"caller", "operation", "target", "since", "until", "format", "page_token"}},
       {"POST", "/postern/v1/audit/verify", answer::VerifyAudit},
   };
   return routes;

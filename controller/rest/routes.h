@@ -19,6 +19,9 @@ struct Route {
   std::string pattern;
   std::function<absl::StatusOr<HttpResponse>(AccessService&, const ApiOptions&, const Call&)>
       answer;
+  // The names in the query that it knows, in lower case. Azure's clients may send more:
+  // their routes name none, and are not held to it.
+  std::vector<std::string> parameters = {};
 };
 
 // Of Azure's Microsoft.Security/jitNetworkAccessPolicies, 2020-01-01, and the list of

@@ -132,7 +132,8 @@ class AccessService {
   absl::StatusOr<Request> Initiate(const Caller& caller, const PolicyId& policy,
                                    const Asked& asked);
   absl::StatusOr<Request> GetRequest(const Caller& caller, const std::string& id);
-  // Newest first; of the caller alone where they may not read others'.
+  // Newest first; of the caller alone where they may not read others'. Without
+  // `include_ended`, those that are not over, or may still be open on a VM.
   absl::StatusOr<Page<Request>> ListRequests(const Caller& caller, const Where& where,
                                              bool include_ended, const std::string& page);
   // Ends what is left of it: UserRequested.
@@ -224,6 +225,9 @@ class AccessService {
   // Ends `port`, if it is not over, and has its VM told.
   static absl::Status Close(Change& change, RequestedPort& port, EndReason reason,
                             const std::string& detail);
+  // Ends what `request` takes the place of: the same port of its requestor's older ones,
+  // of those that wait for approval or of the others.
+  static absl::Status CloseOlder(Change& change, const Request& request, bool that_wait);
   // Gives `request` its clock and its place before older ones of its requestor.
   static absl::Status Begin(Change& change, Request& request, bool is_new);
   // With what it closes; it gets a version that no policy has had.
@@ -232,7 +236,7 @@ class AccessService {
   absl::StatusOr<PolicyView> ViewOf(SqlTransaction& transaction, Policy policy) const;
   absl::StatusOr<std::vector<VmView>> ViewsOf(SqlTransaction& transaction,
                                               const std::vector<VmRow>& vms) const;
-  absl::Status EndPort(const PortRow& due);
+  absl::Status EndPort(const DuePort& due);
   absl::Status EndLapsed(const std::string& id);
   absl::StatusOr<Request> ChangeRequest(const Caller& caller, absl::string_view operation,
                                         const std::string& id,

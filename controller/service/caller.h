@@ -10,6 +10,10 @@
 
 namespace postern::controller {
 
+// What the controller does by itself is on record as this principal's. Nobody's token
+// is for it.
+inline constexpr char kController[] = "postern-controller";
+
 // An authenticated caller and the call.
 struct Caller {
   // "user:ana" (a static token's), "sub@issuer" (OIDC), "cert:URI".

@@ -73,6 +73,8 @@ void AccessService::RecordFailure(const Caller& caller, absl::string_view operat
                                   const std::string& target, const absl::Status& status) {
   // A store that cannot be written takes no row about that either.
   if (absl::IsUnavailable(status) || absl::IsResourceExhausted(status)) return;
+  // What the controller does by itself it tries again and again; its journal says why.
+  if (caller.principal == kController) return;
   AuditRow row = RowOf(caller, operation, target, clock_.Read().wall);
   row.status = absl::IsPermissionDenied(status) ? "Denied" : "Failed";
   AuditDetail detail = {{"error", std::string(status.message())}};

@@ -21,7 +21,6 @@
 namespace postern::controller {
 namespace {
 
-constexpr char kItself[] = "postern-controller";
 constexpr absl::Duration kJoinTokenForgotten = absl::Hours(24 * 30);
 constexpr size_t kMaxPrincipalBytes = 256;
 constexpr size_t kMaxLocationBytes = 64;
@@ -50,6 +49,9 @@ absl::Status CheckPrincipal(const std::string& principal) {
     return Wrong(absl::StrCat("a principal is 1 to ", kMaxPrincipalBytes,
                               " bytes without control characters"),
                  "principal");
+  }
+  if (principal == kController) {
+    return Wrong(absl::StrCat("\"", kController, "\" is the controller itself"), "principal");
   }
   return absl::OkStatus();
 }
@@ -248,7 +250,7 @@ absl::StatusOr<NewAccessToken> AccessService::CreateAccessToken(const Caller& ca
 absl::StatusOr<NewAccessToken> AccessService::CreateAccessTokenOnHost(const std::string& principal,
                                                                       absl::Duration lifetime) {
   NewAccessToken made;
-  const Caller caller{.principal = kItself, .correlation_id = NewUuid()};
+  const Caller caller{.principal = kController, .correlation_id = NewUuid()};
   const auto body = [&](Change& change) -> absl::Status {
     POSTERN_ASSIGN_OR_RETURN(made, PutToken(change, principal, lifetime, caller.principal));
     return absl::OkStatus();
@@ -282,7 +284,7 @@ absl::Status AccessService::RevokeAccessToken(const Caller& caller, const std::s
 absl::StatusOr<std::optional<NewAccessToken>> AccessService::MakeFirstOwner(
     const std::string& principal) {
   std::optional<NewAccessToken> made;
-  const Caller caller{.principal = kItself, .correlation_id = NewUuid()};
+  const Caller caller{.principal = kController, .correlation_id = NewUuid()};
   const auto body = [&](Change& change) -> absl::Status {
     made.reset();
     POSTERN_ASSIGN_OR_RETURN(const std::vector<RoleAssignment> roles, AllRoles(change.transaction));

@@ -88,19 +88,29 @@ absl::Status AccessService::Close(Change& change, RequestedPort& port, EndReason
   return UpdatePort(change.transaction, port, revision);
 }
 
-absl::Status AccessService::Begin(Change& change, Request& request, bool is_new) {
-  for (RequestedPort& port : request.ports) {
-    // What the policy has lost while the request waited stays closed.
+absl::Status AccessService::CloseOlder(Change& change, const Request& request, bool that_wait) {
+  for (const RequestedPort& port : request.ports) {
     if (IsOver(port)) continue;
-    const std::string vm = port.vm.Key();
-    POSTERN_ASSIGN_OR_RETURN(std::vector<PortRow> older, LivePortsOfVm(change.transaction, vm));
+    POSTERN_ASSIGN_OR_RETURN(std::vector<PortRow> older,
+                             LivePortsOfVm(change.transaction, port.vm.Key()));
     for (PortRow& row : older) {
       const bool replaced = row.requestor == request.requestor && row.port.number == port.number &&
-                            row.request_id != request.id && row.port.status != PortStatus::kPending;
+                            row.request_id != request.id &&
+                            (row.port.status == PortStatus::kPending) == that_wait;
       if (!replaced) continue;
       POSTERN_RETURN_IF_ERROR(Close(change, row.port, EndReason::kNewerRequestInitiated,
                                     absl::StrCat("replaced by the request ", request.id)));
     }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AccessService::Begin(Change& change, Request& request, bool is_new) {
+  POSTERN_RETURN_IF_ERROR(CloseOlder(change, request, /*that_wait=*/false));
+  for (RequestedPort& port : request.ports) {
+    // What the policy has lost while the request waited stays closed.
+    if (IsOver(port)) continue;
+    const std::string vm = port.vm.Key();
     POSTERN_RETURN_IF_ERROR(NextRevision(change.transaction, vm).status());
     change.vms.insert(vm);
     if (is_new) continue;
@@ -145,6 +155,8 @@ absl::StatusOr<Request> AccessService::Initiate(const Caller& caller, const Poli
     change.detail["request"] = request.id;
     change.detail["ports"] = PortsShown(request);
     change.detail["justification"] = request.justification;
+    // Or an approval of the older one would end the newer.
+    POSTERN_RETURN_IF_ERROR(CloseOlder(change, request, /*that_wait=*/true));
     if (waits) return absl::OkStatus();
     return Begin(change, request, /*is_new=*/true);
   };
@@ -173,7 +185,8 @@ absl::StatusOr<Page<Request>> AccessService::ListRequests(const Caller& caller, 
                                                           bool include_ended,
                                                           const std::string& page) {
   Page<Request> result;
-  RequestFilter filter{.where = where, .live_only = !include_ended};
+  RequestFilter filter{.where = where};
+  if (!include_ended) filter.live_at = clock_.Read().wall;
   POSTERN_RETURN_IF_ERROR(ReadPage(page, filter));
   const absl::Status read = database_.Read([&](SqlTransaction& transaction) -> absl::Status {
     POSTERN_ASSIGN_OR_RETURN(const std::vector<RoleAssignment> roles,

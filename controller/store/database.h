@@ -67,7 +67,8 @@ class HintListener {
 
 // Called from any thread. Errors:
 //   RESOURCE_EXHAUSTED  the disk is full
-//   UNAVAILABLE         the database cannot be reached, or is busy for too long
+//   UNAVAILABLE         the database cannot be reached, or is busy for too long; with the
+//                       code OutcomeUnknown, what was to be written may have been
 //   INTERNAL            anything else: a statement is wrong
 class Database {
  public:

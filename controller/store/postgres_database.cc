@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/time/time.h"
 #include "common/status.h"
+#include "controller/domain/error.h"
 #include "controller/store/postgres_hints.h"
 #include "controller/store/postgres_session.h"
 
@@ -117,7 +118,14 @@ class Connection final : public SqlTransaction {
   }
 
   absl::Status Commit() {
-    POSTERN_ASSIGN_OR_RETURN(const PostgresResult result, Run("COMMIT", {}));
+    const absl::StatusOr<PostgresResult> committed = Run("COMMIT", {});
+    if (!committed.ok() && !session_.usable()) {
+      return CodedError(absl::StatusCode::kUnavailable, "OutcomeUnknown",
+                        "the connection to the store broke while a change was written: whether it "
+                        "was made is not known; look before trying again");
+    }
+    POSTERN_RETURN_IF_ERROR(committed.status());
+    const PostgresResult& result = *committed;
     // The server answers so where a statement before has failed.
     if (absl::string_view(PQcmdStatus(result.get())) == "ROLLBACK") {
       return absl::InternalError("PostgreSQL rolled back what was to be committed");

@@ -235,7 +235,7 @@ absl::StatusOr<std::vector<Request>> ListRequests(SqlTransaction& transaction,
   // Only what is asked for stands in the statement: a condition that may as well ask
   // for nothing is looked up in no index. What is live is little of all that was, so
   // there the search begins with the ports, and no other index is to be had instead.
-  const absl::string_view unindexed = filter.live_only ? " || ''" : "";
+  const absl::string_view unindexed = filter.live_at ? " || ''" : "";
   std::vector<SqlValue> values = {TimeValue(filter.before_start), filter.before_id};
   std::string where = "WHERE (r.start_us, r.request_id) < ($1, $2)";
   const auto also = [&](absl::string_view column, const std::string& wanted) {
@@ -246,11 +246,15 @@ absl::StatusOr<std::vector<Request>> ListRequests(SqlTransaction& transaction,
   also("subscription", absl::AsciiStrToLower(filter.where.subscription));
   also("group_key", absl::AsciiStrToLower(filter.where.resource_group));
   also("requestor", filter.requestor);
-  if (filter.live_only) {
-    absl::StrAppend(&where,
-                    " AND r.request_id IN (SELECT q.request_id FROM request_ports q "
-                    "WHERE q.status ",
-                    kLive, ")");
+  if (filter.live_at) {
+    values.emplace_back(TimeValue(*filter.live_at));
+    // UNION ALL: each part looks in the index of its own.
+    absl::StrAppend(
+        &where,
+        " AND r.request_id IN (SELECT q.request_id FROM request_ports q "
+        "WHERE q.status ",
+        kLive, " UNION ALL SELECT w.request_id FROM request_ports w WHERE w.status = ", kOver,
+        " AND w.end_us > $", values.size(), " AND w.end_told = 0 AND w.applied_us IS NOT NULL)");
   }
   values.emplace_back(static_cast<int64_t>(limit));
   absl::StrAppend(&where, " ORDER BY r.start_us DESC, r.request_id DESC LIMIT $", values.size());
@@ -289,12 +293,18 @@ absl::StatusOr<std::optional<PortRow>> FindPort(SqlTransaction& transaction,
   return std::move(ports[0]);
 }
 
-absl::StatusOr<std::vector<PortRow>> DuePorts(SqlTransaction& transaction, absl::Time now,
+absl::StatusOr<std::vector<DuePort>> DuePorts(SqlTransaction& transaction, absl::Time now,
                                               size_t limit) {
-  return Ports(
-      transaction, "WHERE p.status IN ($1, $2) AND p.end_us <= $3 ORDER BY p.end_us LIMIT $4",
-      {static_cast<int64_t>(PortStatus::kInitiating), static_cast<int64_t>(PortStatus::kInitiated),
-       TimeValue(now), static_cast<int64_t>(limit)});
+  POSTERN_ASSIGN_OR_RETURN(
+      const std::vector<SqlRow> rows,
+      transaction.Query("SELECT grant_id, vm FROM request_ports "
+                        "WHERE status IN ($1, $2) AND end_us <= $3 ORDER BY end_us LIMIT $4",
+                        {static_cast<int64_t>(PortStatus::kInitiating),
+                         static_cast<int64_t>(PortStatus::kInitiated), TimeValue(now),
+                         static_cast<int64_t>(limit)}));
+  std::vector<DuePort> due;
+  for (const SqlRow& row : rows) due.push_back({.grant_id = row.Text(0), .vm = row.Text(1)});
+  return due;
 }
 
 absl::StatusOr<std::vector<std::string>> LapsedRequests(SqlTransaction& transaction, absl::Time now,

@@ -69,8 +69,9 @@ struct RequestFilter {
   Where where = {};
   // Only this requestor's; empty: everybody's.
   std::string requestor = {};
-  // Only those with a port that is not over.
-  bool live_only = false;
+  // Only those with a port that is not over, or that its VM may still have open at this
+  // time: it was withdrawn before its end, and its agent has not told that it is closed.
+  std::optional<absl::Time> live_at = {};
   // Those before this one in the order of the list; empty: from the start.
   absl::Time before_start = absl::InfiniteFuture();
   std::string before_id = {};
@@ -90,8 +91,15 @@ absl::StatusOr<std::vector<PortRow>> WithdrawnPorts(SqlTransaction& transaction,
 absl::StatusOr<std::optional<PortRow>> FindPort(SqlTransaction& transaction,
                                                 const std::string& grant_id);
 
-// Ports whose end has come, and requests that nobody approved in time.
-absl::StatusOr<std::vector<PortRow>> DuePorts(SqlTransaction& transaction, absl::Time now,
+// A port that is over by its end.
+struct DuePort {
+  std::string grant_id = {};
+  // The VM's resource id.
+  std::string vm = {};
+};
+// Ports whose end has come, and requests that nobody approved in time. Of a row only what
+// finds it: one that cannot be read does not hide the others.
+absl::StatusOr<std::vector<DuePort>> DuePorts(SqlTransaction& transaction, absl::Time now,
                                               size_t limit);
 absl::StatusOr<std::vector<std::string>> LapsedRequests(SqlTransaction& transaction, absl::Time now,
                                                         size_t limit);

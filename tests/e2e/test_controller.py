@@ -38,12 +38,15 @@ class ControllerCase(Case):
     def install_both(self, deb=None):
         """With the agent attached."""
         self.install_controller(deb)
+        self.attach_agent("localhost:7444")
+
+    def attach_agent(self, address):
         # The state folder is the controller's alone.
         self.box.write("/etc/postern/fleet-ca.pem",
                        self.box.path(f"{STATE}/ca.pem").read_text("ascii"))
         self.box.write("/etc/postern/join.token", self.controller.join_token())
-        self.agent.configure("enforce", """controller:
-  address: "localhost:7444"
+        self.agent.configure("enforce", f"""controller:
+  address: "{address}"
   ca: fleet-ca.pem
   join_token_file: join.token
 """)
@@ -225,6 +228,66 @@ class WithAnAgent(ControllerCase):
         self.assertEqual(self.box.run("dpkg", "--verify", "postern-agent").stdout, "")
         self.box.run("systemctl", "restart", "postern-agent")
         self.assertTrue(self.agent.is_ready())
+
+
+class Several(ControllerCase):
+    """Two on one PostgreSQL, under a name with two addresses; both in one box, so the second
+    is the package's program under a unit of the test's own."""
+
+    SECOND = "second.service"
+    SECOND_REST = 9443
+
+    def configure_first(self):
+        _, store, before = displays("controller.yaml.5")
+        self.box.run("systemctl", "start", "postgresql")
+        self.box.sh(f"{before}; echo '127.0.0.1 fleet\n127.0.0.2 fleet' >> /etc/hosts")
+        self.box.write(f"{DROP_INS}/store.yaml",
+                       f"names: [fleet, localhost]\nagents: {{address: '127.0.0.1:7444'}}\n{store}")
+
+    def start_second(self):
+        _, store, _ = displays("controller.yaml.5")
+        self.box.write("/etc/postern/second.yaml", f"""
+names: [fleet, localhost]
+agents: {{address: "127.0.0.2:7444"}}
+rest: {{address: "[::]:{self.SECOND_REST}"}}
+state_dir: /var/lib/second
+authority: {{cert: {STATE}/ca.pem, key: {STATE}/ca.key}}
+{store}""")
+        self.box.run("systemd-run", f"--unit={self.SECOND}", "--uid=postern-controller",
+                     "--property=Type=notify", "--property=StateDirectory=second",
+                     "postern-controller", "--config", "/etc/postern/second.yaml")
+
+    def ask_second(self, method, path, body=None):
+        return self.controller.ask(method, path, body, port=self.SECOND_REST)
+
+    def test_one_dies_and_the_agent_moves_over(self):
+        self.install_controller()
+        self.configure_first()
+        self.controller.restart()
+        self.attach_agent("fleet:7444")
+        self.start_second()
+        self.assertTrue(self.ask_second("GET", "/postern/v1/vms")["vms"][0]["attached"])
+
+        # Asked of the one, and told to the agent by the other.
+        self.controller.put_policy(ask=self.ask_second)
+        before = self.controller.initiate(ask=self.ask_second)
+        self.controller.wait_status(before, "Initiated")
+        self.assert_reaches(lan.OPERATOR)
+
+        self.box.sh(f"systemctl kill --signal=SIGKILL {UNIT}; systemctl stop {UNIT}")
+        self.assert_reaches(lan.OPERATOR)
+        # The same person asks for the same port again: the newer request stands.
+        meanwhile = self.controller.initiate(lan.STRANGER, ask=self.ask_second)
+        self.controller.wait_status(meanwhile, "Initiated", ask=self.ask_second)
+        self.assert_reaches(lan.STRANGER)
+        self.assert_blocked(lan.OPERATOR)
+
+        # Each was applied once, and all of it is on record in one chain.
+        applied = [event["detail"]["request"]
+                   for event in self.ask_second("GET", "/postern/v1/audit")["events"]
+                   if event["operation"] == "Postern/grants/apply"]
+        self.assertEqual(applied, [before, meanwhile])
+        self.assertTrue(self.ask_second("POST", "/postern/v1/audit/verify")["intact"])
 
 
 class Removal(ControllerCase):

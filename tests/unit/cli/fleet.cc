@@ -120,6 +120,9 @@ void FleetToolTest::Apply() {
                              .reason = refused ? refusal_ : "",
                              .end = end->second});
   }
+  for (const controller::Withdrawn& gone : wanted->withdrawn) {
+    report.grants.push_back({.id = gone.id, .state = controller::ReportedState::kRevoked});
+  }
   EXPECT_EQ(fleet_->Take(stream, report), absl::OkStatus());
 }
 

@@ -42,6 +42,8 @@ class FleetToolTest : public testing::Test {
   // A token for `principal`, who gets `role` in the group; its file.
   std::string TokenFor(const std::string& principal, const std::string& role);
   void PutPolicy(const std::string& additions = "");
+  // The VM does and tells what is wanted of it, if `applies_`; at each change by itself.
+  void Apply();
 
   const TemporaryDirectory directory_;
   const SystemClock clock_;
@@ -52,8 +54,6 @@ class FleetToolTest : public testing::Test {
   Environment environment_;
 
  private:
-  void Apply();
-
   const TestAuthority authority_{"test"};
   std::unique_ptr<controller::TestStore> store_;
   std::unique_ptr<controller::AccessService> access_;

@@ -71,8 +71,12 @@ TEST_F(FleetToolTest, ARequestIsAppliedAndTakenBack) {
   EXPECT_THAT(Tool({"request", "show", id}).out, HasSubstr("none seen yet"));
   EXPECT_EQ(Tool({"request", "extend", id, "--for", "5m"}).exit_code, kExitDone);
   EXPECT_THAT(Tool({"request", "move", id, "--from", "203.0.113.9"}).out, HasSubstr("203.0.113.9"));
+  applies_ = false;
   EXPECT_THAT(Tool({"request", "revoke", id, "--reason", "done"}).out,
-              HasSubstr("Revoked: UserRequested"));
+              AllOf(HasSubstr("Revoked: UserRequested"), HasSubstr("may have it open until")));
+  EXPECT_THAT(Tool({"request", "list"}).out, HasSubstr("not closed by the VM yet"));
+  applies_ = true;
+  Apply();
   EXPECT_THAT(Tool({"request", "list"}).err, HasSubstr("there are no live requests"));
   EXPECT_THAT(Tool({"request", "list", "--all"}).out, AllOf(HasSubstr(id), HasSubstr("never")));
 }

@@ -213,6 +213,27 @@ TEST_F(ApiTest, AVmWhosePortsMayBeOpenIsForgottenByForceAlone) {
   EXPECT_EQ(events.back()["detail"]["force"], "true");
 }
 
+// A condition that is misspelt would be none.
+TEST_F(ApiTest, AParameterThatIsNotKnownIsNotPassedOver) {
+  for (const char* target : {
+           "/postern/v1/requests?include-ended=true",
+           "/postern/v1/requests?include_ended=yes",
+           "/postern/v1/audit?from=2026-03-01T12:00:00Z",
+           "/postern/v1/audit?format=xml",
+           "/postern/v1/me?x=",
+       }) {
+    Call("GET", target, nullptr, 400);
+  }
+  Call("DELETE", absl::StrCat("/postern/v1/vm?id=", VmPath("web-1"), "&force=1"), nullptr, 400);
+  const Json error = Call("GET", "/postern/v1/vms?nam=web-1", nullptr, 400)["error"];
+  EXPECT_EQ(error["message"],
+            "this address takes no parameter \"nam\", but subscription, resource_group, name, "
+            "page_token");
+  Call("GET", "/postern/v1/vms?&name=web-1", nullptr, 200);
+  // Azure's clients may send what they like.
+  Call("GET", absl::StrCat(PolicyPath(), kVersion, "&x=y"), nullptr, 404);
+}
+
 TEST_F(ApiTest, TheAuditIsReadAsJsonAndCsv) {
   Call("PUT", absl::StrCat(PolicyPath(), kVersion), PolicyBody(), 200);
   const Json events = Call("GET", "/postern/v1/audit", nullptr, 200)["events"];

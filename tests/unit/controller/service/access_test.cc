@@ -143,6 +143,57 @@ TEST_P(ServiceTest, EndsWhenItsTimeHasCome) {
   EXPECT_THAT(ends[0].detail, HasSubstr("\"packets\":\"7\""));
 }
 
+TEST_P(ServiceTest, ADamagedRowKeepsNoOtherFromItsEnd) {
+  const Request damaged = Initiate("ana", 22, absl::Minutes(10));
+  const Request sound = Initiate("ben", 22, absl::Minutes(20));
+  ASSERT_EQ(store_->database().Write([&](SqlTransaction& transaction) {
+    return transaction
+        .Execute("UPDATE request_ports SET sources = 'nowhere' WHERE request_id = $1", {damaged.id})
+        .status();
+  }),
+            absl::OkStatus());
+  clock_.Advance(absl::Minutes(20));
+  const absl::Status status = access_->EndWhatIsDue().status();
+  EXPECT_THAT(std::string(status.message()), HasSubstr(damaged.ports[0].grant_id));
+  EXPECT_EQ(Get(sound.id).ports[0].reason, EndReason::kNeverApplied);
+}
+
+TEST_P(ServiceTest, WhatItsVmMayStillHaveOpenIsListedWithWhatIsLive) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  const Request never = Initiate("ben", 22, absl::Hours(1));
+  const auto listed = [&] {
+    std::vector<std::string> ids;
+    const auto page = access_->ListRequests(By("owner"), {}, /*include_ended=*/false, "");
+    EXPECT_TRUE(page.ok()) << page.status();
+    if (page.ok()) {
+      for (const Request& one : page->items) ids.push_back(one.id);
+    }
+    return ids;
+  };
+  // The agent has told of the one only.
+  ASSERT_EQ(fleet_->Take(StreamOf("web-1"), {.revision = 1,
+                                             .grants = {{.id = request.ports[0].grant_id,
+                                                         .state = ReportedState::kActive}}}),
+            absl::OkStatus());
+  ASSERT_TRUE(access_->EndRequest(By("owner"), request.id, "").ok());
+  ASSERT_TRUE(access_->EndRequest(By("owner"), never.id, "").ok());
+  EXPECT_THAT(listed(), ElementsAre(request.id));
+  clock_.Advance(absl::Minutes(59));
+  EXPECT_THAT(listed(), ElementsAre(request.id));
+  // There the VM's kernel has closed it.
+  clock_.Advance(absl::Minutes(1));
+  EXPECT_THAT(listed(), IsEmpty());
+}
+
+TEST_P(ServiceTest, WhatItsVmHasClosedIsNotListedWithWhatIsLive) {
+  const Request request = Initiate("ana", 22, absl::Hours(1));
+  Apply("web-1");
+  ASSERT_TRUE(access_->EndRequest(By("ana"), request.id, "").ok());
+  EXPECT_THAT(access_->ListRequests(By("owner"), {}, false, "")->items, SizeIs(1));
+  Apply("web-1");
+  EXPECT_THAT(access_->ListRequests(By("owner"), {}, false, "")->items, IsEmpty());
+}
+
 TEST_P(ServiceTest, WhatNoAgentTookInTimeWasNeverApplied) {
   const Request request = Initiate("ana", 22, absl::Minutes(10));
   clock_.Advance(absl::Minutes(10));

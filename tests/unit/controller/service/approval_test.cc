@@ -203,6 +203,26 @@ TEST_P(ApprovalTest, AWaitingRequestReplacesNothingUntilItIsApproved) {
   EXPECT_EQ(Get(live.id).ports[0].reason, EndReason::kNewerRequestInitiated);
 }
 
+// Or the approval of the older one would end the newer.
+TEST_P(ApprovalTest, AWaitingRequestIsReplacedByANewerOne) {
+  Asked both = Ask(22, absl::Hours(1));
+  both.vms[0].ports.push_back({.number = 3389, .duration = absl::Hours(1)});
+  const absl::StatusOr<Request> older = access_->Initiate(By("ana"), WebPolicyId(), both);
+  ASSERT_TRUE(older.ok()) << older.status();
+  const Request of_another = Initiate("ben", 22, absl::Hours(1));
+  const Request newer = Initiate("ana", 22, absl::Hours(2));
+  EXPECT_EQ(Get(older->id).ports[0].reason, EndReason::kNewerRequestInitiated);
+  EXPECT_EQ(Get(older->id).ports[1].status, PortStatus::kPending);
+  EXPECT_EQ(Get(of_another.id).ports[0].status, PortStatus::kPending);
+  EXPECT_EQ(Get(newer.id).ports[0].status, PortStatus::kPending);
+  for (const std::string& id : {newer.id, older->id}) {
+    ASSERT_TRUE(access_->ApproveRequest(By("amy"), id).ok());
+    ASSERT_TRUE(access_->ApproveRequest(By("abe"), id).ok());
+  }
+  EXPECT_EQ(Get(newer.id).ports[0].status, PortStatus::kInitiating);
+  EXPECT_EQ(Get(older->id).ports[1].status, PortStatus::kInitiating);
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, ApprovalTest,
                          testing::Values(StoreKind::kSqlite, StoreKind::kPostgres),
                          [](const auto& test) { return StoreName(test.param); });

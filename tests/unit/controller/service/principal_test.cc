@@ -33,6 +33,13 @@ TEST_P(ServiceTest, WhoeverHasTheHostMakesATokenForAnybody) {
   EXPECT_EQ(Audit("Postern/tokens/write")[0].caller, "postern-controller");
 }
 
+// What the controller does by itself is told apart from what anybody does.
+TEST_P(ServiceTest, NobodyIsCalledWhatTheControllerIs) {
+  EXPECT_FALSE(access_->CreateAccessToken(By("owner"), kController, absl::Hours(1)).ok());
+  EXPECT_FALSE(access_->CreateAccessTokenOnHost(kController, absl::Hours(1)).ok());
+  EXPECT_FALSE(access_->AssignRole(By("owner"), {.principal = kController}).ok());
+}
+
 TEST_P(ServiceTest, OnlyTheFirstOwnerIsMadeByItself) {
   const absl::StatusOr<std::optional<NewAccessToken>> again = access_->MakeFirstOwner("eve");
   ASSERT_TRUE(again.ok()) << again.status();

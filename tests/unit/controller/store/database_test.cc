@@ -14,6 +14,7 @@
 
 #include "absl/strings/ascii.h"
 #include "common/status.h"
+#include "controller/domain/error.h"
 #include "controller/store/postgres_database.h"
 #include "controller/store/schema.h"
 #include "controller/store/vms.h"
@@ -214,6 +215,21 @@ TEST(PostgresDatabaseTest, GoneAndBackAgain) {
   }
   ASSERT_EQ((*server)->Run(), absl::OkStatus());
   EXPECT_EQ((*database)->Write(count), absl::OkStatus());
+}
+
+// It may have been made durable before the answer was lost.
+TEST(PostgresDatabaseTest, SaysThatTheOutcomeIsNotKnownWhereTheCommitHasNoAnswer) {
+  absl::StatusOr<std::unique_ptr<PostgresServer>> server = PostgresServer::Start();
+  ASSERT_TRUE(server.ok()) << server.status();
+  absl::StatusOr<std::unique_ptr<Database>> database =
+      OpenPostgresDatabase(*(*server)->NewDatabase());
+  ASSERT_TRUE(database.ok()) << database.status();
+  const absl::Status status = (*database)->Write([&](SqlTransaction&) -> absl::Status {
+    (*server)->Kill();
+    return absl::OkStatus();
+  });
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(AzureCodeOf(status), "OutcomeUnknown") << status;
 }
 
 // A pool keeps connections to the server that was.

@@ -104,10 +104,10 @@ TEST_P(RequestsTest, AreListedByWhereAndByWhom) {
 }
 
 TEST_P(RequestsTest, WhatIsNotOverIsListedAlone) {
-  EXPECT_THAT(Listed({.where = {}, .live_only = true}), ElementsAre("d", "c", "b"));
-  EXPECT_THAT(Listed({.where = {.subscription = kOne}, .live_only = true}), ElementsAre("c", "b"));
+  EXPECT_THAT(Listed({.where = {}, .live_at = kStart}), ElementsAre("d", "c", "b"));
+  EXPECT_THAT(Listed({.where = {.subscription = kOne}, .live_at = kStart}), ElementsAre("c", "b"));
   EXPECT_THAT(
-      Listed({.where = {.resource_group = "web"}, .requestor = "user:ana", .live_only = true}),
+      Listed({.where = {.resource_group = "web"}, .requestor = "user:ana", .live_at = kStart}),
       ElementsAre("d"));
 }
 
@@ -120,7 +120,7 @@ TEST_P(RequestsTest, AreListedInPages) {
   EXPECT_THAT(Listed({.where = {}, .before_start = start_of_c, .before_id = "d"}, 1),
               ElementsAre("c"));
   EXPECT_THAT(
-      Listed({.where = {}, .live_only = true, .before_start = start_of_c, .before_id = "c"}),
+      Listed({.where = {}, .live_at = kStart, .before_start = start_of_c, .before_id = "c"}),
       ElementsAre("b"));
 }
 
@@ -242,8 +242,8 @@ TEST_P(RequestPlansTest, NoListReadsAllThatEverWas) {
 TEST_P(RequestPlansTest, WhatIsLiveIsFoundFromThePorts) {
   const Where group = {.subscription = kOne, .resource_group = "web"};
   for (const RequestFilter& filter : std::vector<RequestFilter>{
-           {.where = {}, .live_only = true},
-           {.where = group, .requestor = "user:ana", .live_only = true},
+           {.where = {}, .live_at = kStart},
+           {.where = group, .requestor = "user:ana", .live_at = kStart},
        }) {
     const std::string plan = PlanOf(filter);
     EXPECT_THAT(plan, Not(HasSubstr("SCAN"))) << plan;
