@@ -240,7 +240,7 @@ class Several(ControllerCase):
     def configure_first(self):
         _, store, before = displays("controller.yaml.5")
         self.box.run("systemctl", "start", "postgresql")
-        self.box.sh(f"{before}; echo '127.0.0.1 fleet\n127.0.0.2 fleet' >> /etc/hosts")
+        self.box.sh(f"{before}\necho '127.0.0.1 fleet\n127.0.0.2 fleet' >> /etc/hosts")
         self.box.write(f"{DROP_INS}/store.yaml",
                        f"names: [fleet, localhost]\nagents: {{address: '127.0.0.1:7444'}}\n{store}")
 
