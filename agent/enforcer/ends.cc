@@ -108,7 +108,7 @@ void Gatekeeper::ExpireDue(const Now& now) {
   const BootTime ever(-absl::InfiniteDuration());
   for (const std::string& id : ledger_.EndingBetween(ever, now.boot)) {
     const Grant* before = ledger_.Find(id);
-    Change change{.before = *before, .after = Expired(*before), .event = {}, .reply = {}};
+    Change change{.before = *before, .after = Expired(*before), .event = {}, .command = {}};
     change.after.usage = usage_.LastReading(*before);
     change.event = EventOf(AuditKind::kGrantExpired, change.after, kAgentActor, now.wall);
     change.after.sessions_pending = before->on_expiry == OnExpiry::kReset;

@@ -34,10 +34,12 @@ void Gatekeeper::Execute(std::vector<Command> commands) {
   const Now now = with_.clock.Read();
   RetryDue(now);
   ExpireDue(now);
-  if (RefuseInDoubt(commands)) return;
-  Batch batch;
-  for (Command& command : commands) Decide(std::move(command), now, batch);
-  Perform(std::move(batch), now);
+  // Of each grant, a round answers at least the first command.
+  while (!commands.empty() && !RefuseInDoubt(commands)) {
+    Batch batch;
+    for (Command& command : commands) Decide(std::move(command), now, batch);
+    commands = Perform(std::move(batch), now);
+  }
 }
 
 void Gatekeeper::Decide(Command command, const Now& now, Batch& batch) {
@@ -49,12 +51,12 @@ void Gatekeeper::Decide(Command command, const Now& now, Batch& batch) {
   }
   if (change->before == change->after) {
     Repeat repeat = {
-        .id = change->after.id, .follows = std::nullopt, .reply = std::move(command.done)};
+        .id = change->after.id, .follows = std::nullopt, .command = std::move(command)};
     if (HasChangeOf(batch.changes, repeat.id)) repeat.follows = std::move(change->after);
     batch.repeats.push_back(std::move(repeat));
     return;
   }
-  change->reply = std::move(command.done);
+  change->command = std::move(command);
   PutInLedger(*change);
   if (change->after.state != GrantState::kActive) {
     just_ended_.insert_or_assign(change->after.id, change->after);
@@ -70,7 +72,7 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const CreateGrant& create
   absl::StatusOr<Grant> existing = FindAny(request.id);
   if (existing.ok()) {
     POSTERN_RETURN_IF_ERROR(DecideRepeat(request, *existing));
-    return Change{.before = *existing, .after = *existing, .event = {}, .reply = {}};
+    return Change{.before = *existing, .after = *existing, .event = {}, .command = {}};
   }
   if (!absl::IsNotFound(existing.status())) return existing.status();
   if (const auto& lockdown = standing_.lockdown) {
@@ -89,7 +91,7 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const CreateGrant& create
   AuditEvent event = EventOf(AuditKind::kGrantCreated, grant, actor, now.wall);
   event.detail = grant.justification;
   return Change{
-      .before = std::nullopt, .after = std::move(grant), .event = std::move(event), .reply = {}};
+      .before = std::nullopt, .after = std::move(grant), .event = std::move(event), .command = {}};
 }
 
 absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const ExtendGrant& extend,
@@ -103,7 +105,7 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const ExtendGrant& extend
   return Change{.before = std::move(before),
                 .after = std::move(after),
                 .event = std::move(event),
-                .reply = {}};
+                .command = {}};
 }
 
 absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const MoveGrant& move,
@@ -123,14 +125,14 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const MoveGrant& move,
   return Change{.before = std::move(before),
                 .after = std::move(after),
                 .event = std::move(event),
-                .reply = {}};
+                .command = {}};
 }
 
 absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const RevokeGrant& revoke,
                                                        absl::string_view actor, const Now& now) {
   POSTERN_ASSIGN_OR_RETURN(Grant before, FindAny(revoke.id));
   if (before.state != GrantState::kActive) {
-    return Change{.before = before, .after = before, .event = {}, .reply = {}};
+    return Change{.before = before, .after = before, .event = {}, .command = {}};
   }
   std::string cause = absl::StrCat(revoke.superseded ? "superseded by " : "revoked by ", actor);
   if (!revoke.reason.empty()) absl::StrAppend(&cause, ": ", revoke.reason);
@@ -144,7 +146,7 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const RevokeGrant& revoke
   return Change{.before = std::move(before),
                 .after = std::move(after),
                 .event = std::move(event),
-                .reply = {}};
+                .command = {}};
 }
 
 absl::StatusOr<Grant> Gatekeeper::FindAny(absl::string_view id) {

@@ -151,7 +151,8 @@ class Gatekeeper {
 
   // Decides the commands in order, makes them durable in one transaction,
   // programs them in one batch and answers each. When the batch is refused, each
-  // command is tried alone, and those that the kernel refuses are taken back.
+  // command is tried alone, and those that the kernel refuses are taken back; what
+  // was decided on top of one that is refused is decided anew.
   void Execute(std::vector<Command> commands);
 
   // What is due now: records the grants whose end has come (the kernel has
@@ -226,15 +227,13 @@ class Gatekeeper {
   const LatencyHistogram& apply_latency() const { return apply_latency_; }
 
  private:
-  using Reply = std::function<void(absl::StatusOr<Grant>)>;
-
   // A decided change of one grant. It stands in the ledger in memory already.
   struct Change {
     std::optional<Grant> before;
     Grant after;
     AuditEvent event;
-    // Empty for the agent's own changes.
-    Reply reply;
+    // Without `done` for the agent's own changes.
+    Command command;
   };
   // A change that is recorded, and that the kernel refused.
   struct Refused {
@@ -248,7 +247,7 @@ class Gatekeeper {
     std::string id;
     // What a change of the same batch is to make of the grant, and this repeats.
     std::optional<Grant> follows;
-    Reply reply;
+    Command command;
   };
   struct Batch {
     std::vector<Change> changes;
@@ -267,7 +266,8 @@ class Gatekeeper {
   absl::StatusOr<Grant> FindLive(absl::string_view id);
   absl::StatusOr<Grant> FindAny(absl::string_view id);
 
-  void Perform(Batch batch, const Now& now);
+  // Gives the commands that have to be decided anew.
+  std::vector<Command> Perform(Batch batch, const Now& now);
   absl::Status Record(const std::vector<Change>& changes);
   // Numbers the events of `writes` and makes them durable, after what waits in
   // unrecorded_. All or nothing; the events wait in announcements_.
@@ -280,14 +280,17 @@ class Gatekeeper {
   // watcher resumes.
   void AnnounceRecorded();
   // `changes` could not be recorded. Withdrawals stay, to be recorded later; the
-  // others are refused and removed.
-  void KeepWithdrawals(std::vector<Change>& changes, const absl::Status& why, const Now& now);
+  // others are refused and removed, and of those that stood on them, the commands
+  // go to `again`.
+  void KeepWithdrawals(std::vector<Change>& changes, const absl::Status& why, const Now& now,
+                       std::vector<Command>& again);
   void KeepUnrecorded(Write write, const absl::Status& why, const Now& now);
   // Tries again what failed, when its time has come.
   void RetryDue(const Now& now);
   // Programs changes that are durable; those that the kernel refuses are
-  // answered, taken back and removed from `changes`.
-  void Program(std::vector<Change>& changes, const Now& now);
+  // answered, taken back and removed from `changes`, and of those that stood on
+  // them, the commands go to `again`.
+  void Program(std::vector<Change>& changes, const Now& now, std::vector<Command>& again);
   static bool HasChangeOf(const std::vector<Change>& changes, absl::string_view id);
   // Whether `change` is of the grant as the ledger has it.
   bool Follows(const Change& change) const;

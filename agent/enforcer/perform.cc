@@ -48,28 +48,29 @@ void Gatekeeper::PutBackInLedger(const Change& change) {
   }
 }
 
-void Gatekeeper::Perform(Batch batch, const Now& now) {
+std::vector<Command> Gatekeeper::Perform(Batch batch, const Now& now) {
+  std::vector<Command> again;
   std::vector<Change>& changes = batch.changes;
   just_ended_.clear();
   const absl::Status recorded = Record(changes);
-  if (!recorded.ok()) KeepWithdrawals(changes, recorded, now);
+  if (!recorded.ok()) KeepWithdrawals(changes, recorded, now, again);
   // Taking back what was refused before must not undo these.
   for (Refused& refused : refused_) {
     if (HasChangeOf(changes, refused.change.after.id)) refused.superseded = true;
   }
-  Program(changes, now);
+  Program(changes, now, again);
   // Whoever revokes may believe the answer: the sessions are gone.
   EndSessionsOf(changes);
-  for (const Change& change : changes) change.reply(change.after);
-  for (const Repeat& repeat : batch.repeats) {
+  for (const Change& change : changes) change.command.done(change.after);
+  for (Repeat& repeat : batch.repeats) {
     const bool follows_refused =
         repeat.follows && std::none_of(changes.begin(), changes.end(), [&](const Change& change) {
           return change.after == *repeat.follows;
         });
     if (follows_refused) {
-      repeat.reply(absl::UnavailableError(kRefusedBefore));
+      again.push_back(std::move(repeat.command));
     } else {
-      repeat.reply(Get(repeat.id));
+      repeat.command.done(Get(repeat.id));
     }
   }
   std::set<absl::string_view> ended;
@@ -80,6 +81,7 @@ void Gatekeeper::Perform(Batch batch, const Now& now) {
   }
   std::erase_if(withheld_, [&](const Grant& grant) { return ended.contains(grant.id); });
   AnnounceRecorded();
+  return again;
 }
 
 void Gatekeeper::AnnounceRecorded() {
@@ -153,14 +155,18 @@ std::optional<BootClock> Gatekeeper::ClockToRecord(const Now& now) const {
 
 // A withdrawal that waited for the disk would leave open what should be closed.
 void Gatekeeper::KeepWithdrawals(std::vector<Change>& changes, const absl::Status& why,
-                                 const Now& now) {
+                                 const Now& now, std::vector<Command>& again) {
   for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
     PutBackInLedger(*change);
   }
   std::vector<Change> kept;
   for (Change& change : changes) {
-    if (change.after.state == GrantState::kActive || !Follows(change)) {
-      change.reply(Annotate(why, "recording the change"));
+    if (!Follows(change)) {
+      again.push_back(std::move(change.command));
+      continue;
+    }
+    if (change.after.state == GrantState::kActive) {
+      change.command.done(Annotate(why, "recording the change"));
       continue;
     }
     PutInLedger(change);
@@ -199,7 +205,8 @@ bool Gatekeeper::Follows(const Change& change) const {
   return present != nullptr && *present == *change.before;
 }
 
-void Gatekeeper::Program(std::vector<Change>& changes, const Now& now) {
+void Gatekeeper::Program(std::vector<Change>& changes, const Now& now,
+                         std::vector<Command>& again) {
   // The kernel may listen again: whoever ends access now should not have to ask twice.
   if (resync_wanted_) Resync();
   const absl::Status status = Apply(changes, now);
@@ -214,12 +221,14 @@ void Gatekeeper::Program(std::vector<Change>& changes, const Now& now) {
   std::vector<Change> programmed;
   for (Change& change : changes) {
     absl::Status alone = status;
+    bool is_first = true;
     if (IsWithheld(change.after.id)) {
       // Only its end can be asked for, and the kernel has nothing of it: taken back,
       // it would live again once the clock is trusted.
       alone = absl::OkStatus();
     } else if (!Follows(change)) {
       alone = absl::UnavailableError(kRefusedBefore);
+      is_first = false;
     } else if (changes.size() > 1 && !resync_wanted_) {
       alone = ProgramAlone(change, now);
     }
@@ -227,12 +236,16 @@ void Gatekeeper::Program(std::vector<Change>& changes, const Now& now) {
       programmed.push_back(std::move(change));
       continue;
     }
-    Reply reply = std::move(change.reply);
+    Command command = std::move(change.command);
     refused_.push_back({.change = std::move(change), .why = alone});
     // Whoever is told of a refusal may believe it after a crash as well, except
     // where it is in doubt.
     if (!resync_wanted_) TakeBackRefused();
-    reply(Annotate(alone, resync_wanted_ ? kInDoubt : "programming the firewall"));
+    if (is_first) {
+      command.done(Annotate(alone, resync_wanted_ ? kInDoubt : "programming the firewall"));
+    } else {
+      again.push_back(std::move(command));
+    }
   }
   changes = std::move(programmed);
 }

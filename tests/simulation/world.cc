@@ -156,7 +156,14 @@ void World::Answered(const OpenRequest& asked, Expected expected, bool repeat,
   const Fate fate = host_.io.Begin("answer");
   Entry& entry = EntryOf(IdOf(request));
   const Version before = entry.now;
-  // A repeat is answered last, with what the grant is by then.
+  // A repeat is answered last, with what the grant is by then; but one of what was refused
+  // is none any more.
+  const bool may_be_none =
+      std::any_of(entry.open.begin(), entry.open.end(),
+                  [&](const OpenRequest& o) { return o.refused && o.number < asked.number; });
+  if (repeat && may_be_none && answer.ok()) {
+    repeat = Matches(&*answer, before, host_.clock.Read(), host_.clock.BootId());
+  }
   const Version after = repeat ? before : After(before, request, step_);
   // Those for one grant are answered in order, but for the refused ones.
   const auto open = std::find_if(entry.open.begin(), entry.open.end(), [&](const OpenRequest& o) {

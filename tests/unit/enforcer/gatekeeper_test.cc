@@ -213,6 +213,53 @@ TEST_F(GatekeeperTest, OneRefusedGrantDoesNotTakeTheOthersWithIt) {
   EXPECT_TRUE(Admits("203.0.113.7"));
 }
 
+// Whoever closes a door does not have to ask twice because another asked for more.
+TEST_F(GatekeeperTest, ARevokeIsNotRefusedWithTheChangeBeforeIt) {
+  firewall_.RefuseSource(A("203.0.113.66"));
+  ASSERT_TRUE(Create(1).ok());
+  const MoveGrant refused{.id = Id(1), .sources = {P("203.0.113.66/32")}};
+  // With it the batch is refused, and each is tried alone.
+  GrantRequest other = Request(3);
+  other.sources = refused.sources;
+  const auto answers =
+      DoAll({refused, RevokeGrant{.id = Id(1)}, CreateGrant{Request(2)}, CreateGrant{other}});
+  EXPECT_FALSE(answers[0].ok());
+  EXPECT_FALSE(answers[3].ok());
+  ASSERT_TRUE(answers[1].ok()) << answers[1].status();
+  EXPECT_EQ(answers[1]->state, GrantState::kRevoked);
+  EXPECT_THAT(answers[1]->sources, ElementsAre(P("203.0.113.7/32")));
+  EXPECT_TRUE(answers[2].ok()) << answers[2].status();
+  EXPECT_EQ(*store_.FindGrant(Id(1)).value(), *answers[1]);
+  EXPECT_EQ(announced_.back().kind, AuditKind::kGrantRevoked);
+  Restart();
+  ASSERT_TRUE(Revoke(2).ok());
+  EXPECT_FALSE(Admits("203.0.113.7"));
+}
+
+TEST_F(GatekeeperTest, ARevokeIsNotRefusedWithWhatTheDiskDidNotTakeBeforeIt) {
+  ASSERT_TRUE(Create(1).ok());
+  store_.FailCommits(absl::ResourceExhaustedError("the disk is full"));
+  const auto answers = DoAll({ExtendGrant{Id(1), absl::Minutes(1)}, RevokeGrant{.id = Id(1)},
+                              ExtendGrant{Id(1), absl::Minutes(1)}});
+  EXPECT_TRUE(absl::IsResourceExhausted(answers[0].status())) << answers[0].status();
+  EXPECT_TRUE(answers[1].ok()) << answers[1].status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(answers[2].status())) << answers[2].status();
+  EXPECT_FALSE(Admits("203.0.113.7"));
+  store_.FailCommits(absl::OkStatus());
+  Pass(absl::Seconds(1));
+  EXPECT_EQ(store_.FindGrant(Id(1)).value()->state, GrantState::kRevoked);
+}
+
+TEST_F(GatekeeperTest, WhatFollowsAGrantThatIsNotMadeFindsNone) {
+  firewall_.RefuseSource(A("203.0.113.7"));
+  const auto answers = DoAll(
+      {CreateGrant{Request(1)}, ExtendGrant{Id(1), absl::Minutes(1)}, CreateGrant{Request(1)}});
+  EXPECT_FALSE(answers[0].ok());
+  EXPECT_TRUE(absl::IsNotFound(answers[1].status())) << answers[1].status();
+  EXPECT_FALSE(answers[2].ok());
+  EXPECT_THAT(store_.grants(), IsEmpty());
+}
+
 TEST_F(GatekeeperTest, ALostAcknowledgementDoesNotLeaveAnOpenDoor) {
   firewall_.LoseNextAck();
   EXPECT_FALSE(Create(1).ok());
