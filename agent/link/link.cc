@@ -214,7 +214,9 @@ class GrpcLink final : public Link {
     v1::AgentMessage message;
     message.mutable_applied()->set_revision(told_revision_);
     for (const auto& [id, report] : applied->reports) {
-      *message.mutable_applied()->add_grants() = report;
+      v1::GrantReport& told = *message.mutable_applied()->add_grants();
+      told = report;
+      if (!applied->pending.contains(id)) told.set_revision(wanted.grants.revision);
     }
     outbox_.push_back(std::move(message));
   }

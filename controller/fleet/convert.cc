@@ -126,6 +126,7 @@ absl::StatusOr<ReportedGrant> ReportedOf(const v1::GrantReport& report) {
     }
     grant.mapped_port = static_cast<uint16_t>(report.mapped_ports(0).mapped());
   }
+  grant.revision = static_cast<int64_t>(report.revision());
   return grant;
 }
 

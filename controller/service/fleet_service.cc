@@ -111,8 +111,8 @@ class Taking {
   absl::Status TakeActive(const ReportedGrant& reported, PortRow& row) {
     RequestedPort& port = row.port;
     // What was told before the agent had the change is no answer to it, but the port is open.
-    const bool answers =
-        port.status == PortStatus::kInitiating && revision_ >= row.changed_revision;
+    const int64_t revision = std::max(revision_, reported.revision);
+    const bool answers = port.status == PortStatus::kInitiating && revision >= row.changed_revision;
     const bool opened = !port.applied && port.status != PortStatus::kRevoked;
     if (opened) port.applied = now_;
     if (answers) port.status = PortStatus::kInitiated;

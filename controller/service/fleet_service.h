@@ -74,6 +74,9 @@ struct ReportedGrant {
   std::optional<absl::Time> first_used = {};
   std::optional<absl::Time> last_used = {};
   std::optional<uint16_t> mapped_port = {};
+  // The revision whose change of it is done or refused, where that of the report is
+  // older.
+  int64_t revision = 0;
 };
 
 struct Report {

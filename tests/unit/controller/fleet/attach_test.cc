@@ -174,6 +174,21 @@ TEST_F(AttachTest, AnExtensionThatTheAgentRefusesLeavesTheEndAndComesBackAsTheRe
   EXPECT_TRUE(agent->Admits("203.0.113.7"));
 }
 
+// What one grant waits for says nothing about the others.
+TEST_F(AttachTest, AMoveIsConfirmedWhileAnotherGrantOfTheVmWaits) {
+  const std::unique_ptr<TestAgent> agent = AttachedAgent({.max_live_grants = 1});
+  PutPolicy();
+  const Request moved = Ask("203.0.113.7", absl::Hours(1));
+  ASSERT_TRUE(Becomes(moved, PortStatus::kInitiated));
+  const Request waiting = Ask("203.0.113.8", absl::Hours(1), 3389);
+  ASSERT_TRUE(Eventually([&] { return !agent->state().problem.empty(); }));
+  ASSERT_TRUE(
+      access_->MoveRequest(owner_, moved.id, {.prefixes = {*Prefix::Parse("203.0.113.9")}}).ok());
+  EXPECT_TRUE(Becomes(moved, PortStatus::kInitiated));
+  EXPECT_TRUE(agent->Admits("203.0.113.9"));
+  EXPECT_EQ(PortOf(waiting).status, PortStatus::kInitiating);
+}
+
 TEST_F(AttachTest, AMoveThatTheAgentRefusesComesBackAsTheReason) {
   const std::unique_ptr<TestAgent> agent =
       AttachedAgent({.allowed_sources = {*Prefix::Parse("203.0.113.0/24")}});
