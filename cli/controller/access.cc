@@ -128,6 +128,11 @@ bool HasStatus(const Json& request, const PortFilter& meant, absl::string_view s
   });
 }
 
+// The controller may answer the next time.
+bool MayPass(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
+}
+
 std::string PathOf(const std::string& request) {
   return absl::StrCat("/postern/v1/requests/", PercentEncoded(request));
 }
@@ -197,14 +202,18 @@ absl::StatusOr<Json> AwaitAnswer(const ControllerClient& controller, const std::
   absl::Duration pause = kFirstPause;
   bool said = false;
   while (true) {
-    POSTERN_ASSIGN_OR_RETURN(const Json state, controller.Get(PathOf(request)));
-    const bool pending = HasStatus(state, meant, "Pending");
-    if (!pending && !HasStatus(state, meant, "Initiating")) return state;
+    const absl::StatusOr<Json> state = controller.Get(PathOf(request));
+    // The request stands, whatever becomes of a controller meanwhile.
+    const bool unknown = MayPass(state.status());
+    if (!state.ok() && !unknown) return state.status();
+    const bool pending = !unknown && HasStatus(*state, meant, "Pending");
+    if (!unknown && !pending && !HasStatus(*state, meant, "Initiating")) return state;
     if (pending && !std::exchange(said, true)) {
       session.Say(absl::StrCat("request ", request, " waits for approval by the role ",
-                               TextOf(state, "approver_role")));
+                               TextOf(*state, "approver_role")));
     }
     if (absl::Now() + pause > deadline) {
+      if (unknown) return state.status();
       return absl::DeadlineExceededError(absl::StrCat(
           "request ", request, pending ? " is not approved yet" : " is not applied by the VM yet",
           "; posternctl request show ", request, " tells when it is"));

@@ -40,9 +40,13 @@ absl::StatusCode CodeOf(int status) {
   }
 }
 
-std::string HintOf(const HttpsAnswer& answer) {
+std::string HintOf(const HttpsAnswer& answer, const std::string& code) {
   if (answer.status == 401) {
     return "whoever may assign roles makes a token: posternctl token create --principal user:YOU";
+  }
+  if (code == "AuthorizationFailed") {
+    return "an owner gives the role that may: posternctl role assign (posternctl role --help says "
+           "what each may do)";
   }
   const std::string wait = answer.Header("retry-after");
   const bool seconds =
@@ -58,7 +62,7 @@ absl::Status FailureOf(const HttpsAnswer& answer) {
   if (message.empty()) message = absl::StrCat("the controller answers ", answer.status);
   const std::string target = TextOf(error, "target");
   if (!target.empty()) message = absl::StrCat(target, ": ", message);
-  return ServerFailure(CodeOf(answer.status), message, "", HintOf(answer));
+  return ServerFailure(CodeOf(answer.status), message, "", HintOf(answer, TextOf(error, "code")));
 }
 
 absl::StatusOr<std::string> TokenOf(const ControllerPlace& place,
@@ -69,7 +73,12 @@ absl::StatusOr<std::string> TokenOf(const ControllerPlace& place,
     warnings.push_back(
         absl::StrCat(Printable(place.token_file), " can be read by others; chmod 600 it"));
   }
-  return std::string(absl::StripAsciiWhitespace(file.content));
+  std::string token(absl::StripAsciiWhitespace(file.content));
+  if (!token.empty()) return token;
+  return absl::FailedPreconditionError(
+      absl::StrCat(Printable(place.token_file),
+                   " holds no token; posternctl token create prints "
+                   "one, at an owner's"));
 }
 
 // One that could end its header and begin another is none.
@@ -92,6 +101,7 @@ absl::StatusOr<ControllerClient> ControllerClient::Open(const ControllerPlace& p
   if (!place.ca_file.empty()) {
     POSTERN_ASSIGN_OR_RETURN(SmallFile ca, ReadSmallFile(place.ca_file));
     client.authorities_ = std::move(ca.content);
+    client.ca_file_ = place.ca_file;
   }
   if (!place.cert_file.empty()) {
     POSTERN_ASSIGN_OR_RETURN(SmallFile cert, ReadSmallFile(place.cert_file));
@@ -126,8 +136,27 @@ absl::StatusOr<HttpsAnswer> ControllerClient::Send(const HttpsRequest& request,
         absl::StrCat("\"", Printable(path), "\" is no id: one begins with /subscriptions/"));
   }
   absl::StatusOr<HttpsAnswer> answer = Exchange(request);
-  POSTERN_RETURN_IF_ERROR(Annotate(answer.status(), Printable(url_)));
-  return answer;
+  if (answer.ok()) return answer;
+  return ServerFailure(answer.status().code(),
+                       absl::StrCat(Printable(url_), ": ", answer.status().message()), "",
+                       HintFor(answer.status()));
+}
+
+std::string ControllerClient::HintFor(const absl::Status& failure) const {
+  switch (failure.code()) {
+    case absl::StatusCode::kInvalidArgument:
+      return "--ca, --cert and --key name PEM files";
+    case absl::StatusCode::kUnauthenticated:
+      return absl::StrCat("it is held against ",
+                          ca_file_.empty() ? "the authorities of this host" : Printable(ca_file_),
+                          " (--ca); a controller's own authority is ca.pem in its state folder, "
+                          "and its certificate is for the names in controller.yaml");
+    case absl::StatusCode::kUnavailable:
+      return "postern-controller serves people at rest.address of controller.yaml, port 8443 "
+             "where that says nothing";
+    default:
+      return "";
+  }
 }
 
 absl::StatusOr<Json> ControllerClient::Ask(const std::string& method, const std::string& path,

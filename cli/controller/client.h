@@ -46,9 +46,12 @@ class ControllerClient {
   absl::StatusOr<HttpsAnswer> Send(const HttpsRequest& request, const std::string& path) const;
   absl::StatusOr<Json> Ask(const std::string& method, const std::string& path, const Json* body,
                            const std::string& id) const;
+  // What mends that there was no answer.
+  std::string HintFor(const absl::Status& failure) const;
 
   std::string url_;
   std::string authorization_;
+  std::string ca_file_;
   std::string authorities_;
   std::string certificate_;
   std::string key_;

@@ -178,8 +178,12 @@ void AddPrincipalVerbs(CLI::App& app, std::vector<Verb>& verbs) {
               "  posternctl role assign --principal user:ana --role \"JIT Requester\" \\\n"
               "      --scope /subscriptions/S/resourceGroups/G\n"
               "\n"
-              "Owner does everything, Security Admin all but roles and tokens. JIT\n"
-              "Requester asks for access; Security Reader and Reader look.");
+              "Security Reader and Reader see VMs, policies and requests, Security Reader\n"
+              "the audit as well. JIT Requester sees them and asks for access. Security\n"
+              "Admin writes policies, lets VMs join, ends what others asked for and reads\n"
+              "the audit, but asks for nothing. Owner does all of this, and gives roles and\n"
+              "tokens. A request that needs approval is approved by those alone who have the\n"
+              "very role that its policy names, and never by whoever asked.");
   verbs.push_back(AddNone<RoleListCommand>(*role, "list", "The roles that you may see",
                                            "  posternctl role list"));
   verbs.push_back(AddRoleChange(*role, true));

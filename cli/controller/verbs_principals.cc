@@ -14,7 +14,8 @@ int Do(const RoleListCommand& /*command*/, Session& session) {
   const auto controller = session.ConnectController();
   if (!controller.ok()) return session.Fail(controller.status());
   return ShowList(controller->List("/postern/v1/roles?", "roles"), "roles",
-                  "there are no roles that you may see", DescribeRoles, session);
+                  "you have no role yet; an owner gives one: posternctl role assign", DescribeRoles,
+                  session);
 }
 
 int Do(const RoleChangeCommand& command, Session& session) {

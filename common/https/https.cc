@@ -91,7 +91,9 @@ class Conversation {
   }
 
   void Start() {
-    stream_.set_verify_callback(asio::ssl::host_name_verification(place_.host));
+    stream_.set_verify_callback([this](bool is_valid, asio::ssl::verify_context& certificate) {
+      return Verify(is_valid, certificate);
+    });
     // There are names of hosts only in it (RFC 6066, 3).
     if (!Address::Parse(place_.host).ok()) {
       SSL_set_tlsext_host_name(stream_.native_handle(), place_.host.c_str());
@@ -115,6 +117,17 @@ class Conversation {
     end_ = absl::UnavailableError(absl::StrCat(what, ": ", error.message()));
   }
 
+  // Of each certificate of the chain, the server's own last.
+  bool Verify(bool is_valid, asio::ssl::verify_context& certificate) {
+    const int error = X509_STORE_CTX_get_error(certificate.native_handle());
+    const bool holds = asio::ssl::host_name_verification(place_.host)(is_valid, certificate);
+    if (!holds) {
+      doubt_ = is_valid ? absl::StrCat("it is not for ", place_.host)
+                        : X509_verify_cert_error_string(error);
+    }
+    return holds;
+  }
+
   void Connect(const tcp::resolver::results_type& found) {
     beast::get_lowest_layer(stream_).async_connect(
         found, [this](const error_code& error, const tcp::endpoint&) {
@@ -125,6 +138,11 @@ class Conversation {
 
   void Handshake() {
     stream_.async_handshake(asio::ssl::stream_base::client, [this](const error_code& error) {
+      if (!doubt_.empty()) {
+        end_ = absl::UnauthenticatedError(
+            absl::StrCat("the server's certificate does not hold: ", doubt_));
+        return;
+      }
       if (error) return Fail("TLS", error);
       Ask();
     });
@@ -183,6 +201,8 @@ class Conversation {
   http::response_parser<http::buffer_body> parser_;
   std::array<char, 16384> piece_{};
   HttpsAnswer answer_;
+  // Why the server's certificate does not hold.
+  std::string doubt_;
   // Unset while it goes on.
   std::optional<absl::Status> end_;
 };

@@ -53,6 +53,7 @@ absl::Status CheckHttpsUrl(const std::string& url);
 
 // The answer, whatever its status. Blocks.
 //   INVALID_ARGUMENT  the address, a certificate or a key is none
+//   UNAUTHENTICATED   the server's certificate does not hold: why is in the message
 //   UNAVAILABLE       there was no whole answer in time
 absl::StatusOr<HttpsAnswer> Exchange(const HttpsRequest& request);
 

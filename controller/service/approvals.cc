@@ -58,7 +58,7 @@ absl::Status CheckRequestor(SqlTransaction& transaction, const Request& request)
 }
 
 absl::Status NotAnApprover(const Caller& caller, absl::string_view why) {
-  return CodedError(absl::StatusCode::kPermissionDenied, "AuthorizationFailed",
+  return CodedError(absl::StatusCode::kPermissionDenied, "NotAnApprover",
                     absl::StrCat("'", caller.principal, "' cannot answer this request: ", why));
 }
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "controller/store/schema.h"
 
@@ -31,7 +32,11 @@ void FleetToolTest::SetUp() {
   options.tls = [identity] {
     return controller::ServerTls{.certificate = identity.cert, .key = identity.key};
   };
-  options.handle = [this](const controller::HttpRequest& request) { return api_->Handle(request); };
+  options.handle = [this](const controller::HttpRequest& request) {
+    const bool asks = absl::StartsWith(request.target, "/postern/v1/requests/");
+    if (asks && outages_ > 0 && --outages_ >= 0) return controller::HttpResponse{.status = 503};
+    return api_->Handle(request);
+  };
   auto server = controller::HttpServer::Start(std::move(options));
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);

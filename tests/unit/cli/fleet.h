@@ -49,6 +49,8 @@ class FleetToolTest : public testing::Test {
   const SystemClock clock_;
   // Whether the VM confirms what is wanted of it.
   std::atomic<bool> applies_ = true;
+  // How often more the controller cannot say what became of a request.
+  std::atomic<int> outages_ = 0;
   // What the VM says to each extension, which it refuses then; empty: nothing.
   std::string refusal_;
   Environment environment_;

@@ -81,6 +81,47 @@ TEST_F(FleetToolTest, ARequestIsAppliedAndTakenBack) {
   EXPECT_THAT(Tool({"request", "list", "--all"}).out, AllOf(HasSubstr(id), HasSubstr("never")));
 }
 
+// The request stands: a controller that starts anew is asked again.
+TEST_F(FleetToolTest, WhoWaitsGoesOnWaitingWhileTheControllerIsAway) {
+  PutPolicy();
+  outages_ = 3;
+  const Outcome made =
+      Tool({"request", "create", "--vm", "web-1", "--port", "22", "--for", "10m", "--wait"});
+  EXPECT_EQ(made.exit_code, kExitDone) << made.err;
+  EXPECT_EQ(outages_, 0);
+  outages_ = 1'000;
+  const Outcome never = Tool({"request", "create", "--vm", "web-1", "--port", "22", "--for", "10m",
+                              "--wait", "--wait-for", "1s"});
+  EXPECT_EQ(never.exit_code, kExitFailed);
+  EXPECT_THAT(never.err, HasSubstr("503"));
+}
+
+TEST_F(FleetToolTest, WhoHasNoRoleIsToldSo) {
+  const std::string eve =
+      directory_.Write("eve.token", Tool({"token", "create", "--principal", "user:eve"}).out);
+  EXPECT_THAT(Tool({"role", "list"}, eve).err, HasSubstr("you have no role yet"));
+  EXPECT_THAT(Tool({"audit"}, eve).err, AllOf(HasSubstr("'user:eve' does not have authorization"),
+                                              HasSubstr("posternctl role assign")));
+}
+
+TEST_F(FleetToolTest, WhatIsInTheWayOfTheControllerIsSaid) {
+  const auto error_with = [&](const std::string& name, const std::string& value) {
+    const auto before = environment_.variables;
+    environment_.variables[name] = value;
+    const Outcome outcome = Tool({"vm", "list"});
+    environment_.variables = before;
+    EXPECT_EQ(outcome.exit_code, kExitFailed) << value;
+    return outcome.err;
+  };
+  const std::string other = directory_.Write("other.pem", TestAuthority("other").cert());
+  EXPECT_THAT(error_with("POSTERN_CA", other),
+              AllOf(HasSubstr("does not hold: unable to get local issuer"), HasSubstr(other)));
+  EXPECT_THAT(error_with("POSTERN_CONTROLLER", "https://127.0.0.1:1"),
+              AllOf(HasSubstr("Connection refused"), HasSubstr("rest.address")));
+  const std::string empty = directory_.Write("empty.token", "\n");
+  EXPECT_THAT(Tool({"vm", "list"}, empty).err, HasSubstr("empty.token holds no token"));
+}
+
 TEST_F(FleetToolTest, AnExtensionThatTheVmRefusesIsSaid) {
   PutPolicy();
   const Outcome made = Tool({"request", "create", "--vm", "web-1", "--port", "22", "--for", "10m",
