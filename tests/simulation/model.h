@@ -81,6 +81,10 @@ struct Entry {
   bool untold = false;
   // What the present step may make of it by itself: see Renewed.
   Version renewed;
+  // What it was before a change that was made after the others of its step, on account of
+  // a refused one, and when.
+  Version before_late;
+  BootTime late_at;
   // The present step's requests that are not answered, or with an error.
   std::vector<OpenRequest> open;
 

@@ -158,10 +158,10 @@ void World::Answered(const OpenRequest& asked, Expected expected, bool repeat,
   const Version before = entry.now;
   // A repeat is answered last, with what the grant is by then; but one of what was refused
   // is none any more.
-  const bool may_be_none =
+  const bool may_be_late =
       std::any_of(entry.open.begin(), entry.open.end(),
                   [&](const OpenRequest& o) { return o.refused && o.number < asked.number; });
-  if (repeat && may_be_none && answer.ok()) {
+  if (repeat && may_be_late && answer.ok()) {
     repeat = Matches(&*answer, before, host_.clock.Read(), host_.clock.BootId());
   }
   const Version after = repeat ? before : After(before, request, step_);
@@ -188,6 +188,10 @@ void World::Answered(const OpenRequest& asked, Expected expected, bool repeat,
                                  " is acknowledged, and the grant is active")};
   }
   entry.open.erase(open);
+  if (may_be_late && !repeat) {
+    entry.before_late = before;
+    entry.late_at = step_.boot;
+  }
   entry.now = after;
   if (!repeat) entry.untold = false;
   if (!repeat) entry.kernel.clear();
@@ -218,9 +222,12 @@ void World::CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among, B
   for (const Flow& flow : host_.sessions.live()) {
     if (host_.older().contains(flow) || !among.contains(flow)) continue;
     if (!revoked.HasCovered(flow.remote, Protocol::kTcp, flow.local_port)) continue;
+    const auto covers = [&](const Version& version) {
+      return version && version->LivedAt(when) &&
+             version->Covers(flow.remote, Protocol::kTcp, flow.local_port);
+    };
     const bool covered = std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-      return entry.now && entry.now->LivedAt(when) &&
-             entry.now->Covers(flow.remote, Protocol::kTcp, flow.local_port);
+      return covers(entry.now) || (entry.late_at == when && covers(entry.before_late));
     });
     if (!covered) {
       throw Violation{absl::StrCat("I1: the revoke of ", revoked.asked.id,
