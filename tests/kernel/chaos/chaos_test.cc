@@ -1,5 +1,5 @@
 // The daemon is killed at random moments, again and again, while clients ask for
-// grants, extend and revoke them, and packets try the gate all along.
+// grants, extend, move and revoke them, and packets try the gate all along.
 
 #include <gtest/gtest.h>
 
@@ -172,11 +172,12 @@ class Chaos : public testing::Test {
   void Summarise(const Verdict& verdict, const ClientCounts& counts) {
     std::sort(restarts_.begin(), restarts_.end());
     std::printf(
-        "chaos: %d kills, %zu grants acknowledged, %zu extended, %zu revoked, %zu calls "
+        "chaos: %d kills, %zu grants acknowledged, %zu extended, %zu moved, %zu revoked, "
+        "%zu calls "
         "unanswered (%zu of them without effect), %zu probes (%zu passed), %zu admitted wrongly, "
         "%zu refused wrongly, %zu lost, %zu unequal, restart p50 %.0f ms, max %.0f ms\n",
-        kills_, counts.acknowledged, counts.extended, counts.revoked, counts.unanswered,
-        counts.undone, verdict.probes, verdict.passed, verdict.admitted_wrongly,
+        kills_, counts.acknowledged, counts.extended, counts.moved, counts.revoked,
+        counts.unanswered, counts.undone, verdict.probes, verdict.passed, verdict.admitted_wrongly,
         verdict.refused_wrongly, lost_, unequal_,
         absl::ToDoubleMilliseconds(restarts_[restarts_.size() / 2]),
         absl::ToDoubleMilliseconds(restarts_.back()));

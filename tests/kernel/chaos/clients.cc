@@ -65,7 +65,8 @@ class Clients::Client {
     const uint64_t choice = random_() % 10;
     Story* const story = choice < 5 ? nullptr : ChooseLive();
     if (story == nullptr) return Make();
-    return choice < 7 ? Prolong(*story) : Withdraw(*story);
+    if (choice < 7) return Prolong(*story);
+    return choice < 8 ? Shift(*story) : Withdraw(*story);
   }
 
   bool Make() {
@@ -80,6 +81,12 @@ class Clients::Client {
   bool Prolong(Story& story) {
     all_.history_.ExtendSent(story, kExtension);
     return Settle(story, Extend(*stub_, story.id, kExtension));
+  }
+
+  bool Shift(Story& story) {
+    const size_t slot = slots_[random_() % slots_.size()];
+    all_.history_.MoveSent(story, slot);
+    return Settle(story, Move(*stub_, story.id, PrefixOf(slot)));
   }
 
   bool Withdraw(Story& story) {
@@ -98,7 +105,7 @@ class Clients::Client {
     if (answer.status.ok()) {
       Believe(story, answer.grant);
     } else if (answer.status.error_code() == grpc::FAILED_PRECONDITION &&
-               story.pending == Pending::kExtend) {
+               (story.pending == Pending::kExtend || story.pending == Pending::kMove)) {
       // It ended meanwhile.
       return Settle(story, Get(*stub_, story.id));
     } else if (answer.status.error_code() == grpc::NOT_FOUND && !story.acknowledged) {
@@ -116,8 +123,13 @@ class Clients::Client {
   void Believe(Story& story, const v1::Grant& grant) {
     const Pending asked = story.pending;
     const bool was_acknowledged = story.acknowledged;
+    bool was_moved = false;
     switch (grant.state()) {
       case v1::ACTIVE:
+        if (asked == Pending::kMove) {
+          was_moved = grant.source_prefixes(0) == PrefixOf(story.places.back().slot);
+          all_.history_.Moved(story, was_moved);
+        }
         all_.history_.Live(story, ToTime(grant.end_time()));
         live_[story.id] = &story;
         break;
@@ -137,6 +149,7 @@ class Clients::Client {
     ClientCounts& counts = all_.counts_;
     if (asked == Pending::kCreate && !was_acknowledged) ++counts.acknowledged;
     if (asked == Pending::kExtend && grant.state() == v1::ACTIVE) ++counts.extended;
+    if (was_moved) ++counts.moved;
     if (asked == Pending::kRevoke && grant.state() == v1::REVOKED) ++counts.revoked;
   }
 
@@ -152,7 +165,7 @@ class Clients::Client {
       case Pending::kRevoke:
         return Settle(story, Revoke(*stub_, story.id));
       default:
-        // A second extension would add a second time.
+        // A second extension would add a second time, and a move be one from elsewhere.
         return Settle(story, Get(*stub_, story.id));
     }
   }

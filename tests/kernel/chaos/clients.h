@@ -1,4 +1,4 @@
-// Clients that ask for grants, extend and revoke them, and ask again for what a
+// Clients that ask for grants, extend, move and revoke them, and ask again for what a
 // dying daemon left unanswered.
 
 #ifndef POSTERN_TESTS_KERNEL_CHAOS_CLIENTS_H_
@@ -23,6 +23,7 @@ namespace postern::chaos {
 struct ClientCounts {
   uint64_t acknowledged = 0;
   uint64_t extended = 0;
+  uint64_t moved = 0;
   uint64_t revoked = 0;
   // Calls that the daemon's death left unanswered.
   uint64_t unanswered = 0;

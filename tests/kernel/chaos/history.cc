@@ -17,15 +17,22 @@ std::string At(BootTime time, BootTime from) {
   return absl::StrCat(absl::FormatDuration(time - from));
 }
 
-std::string Describe(const Probe& probe, const std::vector<const Story*>& stories) {
+// A grant where it was for a while.
+struct Stay {
+  const Story* story;
+  const Place* place;
+};
+
+std::string Describe(const Probe& probe, const std::vector<Stay>& stays) {
   std::string text = absl::StrCat(
       "  a packet ", probe.slot ? absl::StrCat("of slot ", *probe.slot) : "that nothing may admit",
       probe.passed ? " passed" : " was dropped", " within ", At(probe.judged, probe.sent), "\n");
-  for (const Story* story : stories) {
-    if (story->may.to + absl::Seconds(1) < probe.sent || story->may.from > probe.judged) continue;
-    absl::StrAppend(&text, "    grant ", story->id, " may admit from ",
-                    At(story->may.from, probe.sent), " to ", At(story->may.to, probe.sent));
-    for (const Span& span : story->must) {
+  for (const auto& [story, place] : stays) {
+    const Span& may = place->may;
+    if (may.to + absl::Seconds(1) < probe.sent || may.from > probe.judged) continue;
+    absl::StrAppend(&text, "    grant ", story->id, " may admit from ", At(may.from, probe.sent),
+                    " to ", At(may.to, probe.sent));
+    for (const Span& span : place->must) {
       absl::StrAppend(&text, ", must from ", At(span.from, probe.sent), " to ",
                       At(span.to, probe.sent));
     }
@@ -34,15 +41,19 @@ std::string Describe(const Probe& probe, const std::vector<const Story*>& storie
   return text;
 }
 
+// It admits nothing after `time`, wherever it was.
+void Close(Story& story, BootTime time) {
+  for (Place& place : story.places) place.may.to = std::min(place.may.to, time);
+}
+
 }  // namespace
 
 Story* History::Begin(std::string id, size_t slot, BootTime sent) {
   const std::lock_guard lock(mutex_);
   Story& story = stories_.emplace_back();
   story.id = std::move(id);
-  story.slot = slot;
+  story.places = {{.slot = slot, .may = {.from = sent, .to = kNeverEnds}, .must = {}}};
   story.pending = Pending::kCreate;
-  story.may = {.from = sent, .to = kNeverEnds};
   return &story;
 }
 
@@ -57,12 +68,13 @@ void History::Live(Story& story, absl::Time end) {
   // What was being revoked need not have been open in between, nor what ran out
   // before its extension was acknowledged.
   const BootTime now = clock_.Read().boot;
-  if (story.must.empty() || story.pending == Pending::kRevoke || story.must.back().to < now) {
-    story.must.push_back({.from = now, .to = until});
+  Place& place = story.places.back();
+  if (place.must.empty() || story.pending == Pending::kRevoke || place.must.back().to < now) {
+    place.must.push_back({.from = now, .to = until});
   } else {
-    story.must.back().to = until;
+    place.must.back().to = until;
   }
-  story.may.to = until;
+  place.may.to = until;
   story.end = end;
   story.may_be_later = absl::ZeroDuration();
   story.acknowledged = true;
@@ -73,20 +85,37 @@ void History::ExtendSent(Story& story, absl::Duration by) {
   const std::lock_guard lock(mutex_);
   story.pending = Pending::kExtend;
   story.may_be_later = by;
-  story.may.to = story.may.to + by;
+  story.places.back().may.to = story.places.back().may.to + by;
+}
+
+void History::MoveSent(Story& story, size_t slot) {
+  const std::lock_guard lock(mutex_);
+  story.pending = Pending::kMove;
+  const BootTime now = clock_.Read().boot;
+  Place& from = story.places.back();
+  from.must.back().to = std::min(from.must.back().to, now);
+  story.places.push_back({.slot = slot, .may = {.from = now, .to = from.may.to}, .must = {}});
+}
+
+void History::Moved(Story& story, bool was_moved) {
+  const std::lock_guard lock(mutex_);
+  Place& from = story.places[story.places.size() - 2];
+  if (!was_moved) std::swap(from, story.places.back());
+  from.may.to = std::min(from.may.to, clock_.Read().boot);
 }
 
 void History::RevokeSent(Story& story) {
   const std::lock_guard lock(mutex_);
   story.pending = Pending::kRevoke;
-  story.must.back().to = std::min(story.must.back().to, clock_.Read().boot);
+  Span& must = story.places.back().must.back();
+  must.to = std::min(must.to, clock_.Read().boot);
 }
 
 void History::Revoked(Story& story) {
   const std::lock_guard lock(mutex_);
   story.pending = Pending::kNone;
   story.revoked = true;
-  story.may.to = std::min(story.may.to, clock_.Read().boot);
+  Close(story, clock_.Read().boot);
 }
 
 void History::Ended(Story& story, absl::Time end) {
@@ -96,7 +125,7 @@ void History::Ended(Story& story, absl::Time end) {
   story.ended = true;
   story.end = end;
   story.may_be_later = absl::ZeroDuration();
-  story.may.to = ToBootTime(end);
+  Close(story, ToBootTime(end));
 }
 
 void History::Never(Story& story) {
@@ -104,34 +133,37 @@ void History::Never(Story& story) {
   story.pending = Pending::kNone;
   story.never = true;
   // Before all else.
-  story.may = {};
+  for (Place& place : story.places) place.may = {};
 }
 
 Verdict History::Judge(const std::vector<Probe>& probes) {
   const std::lock_guard lock(mutex_);
-  std::vector<std::vector<const Story*>> by_slot(slots_);
-  for (const Story& story : stories_) by_slot[story.slot].push_back(&story);
+  std::vector<std::vector<Stay>> by_slot(slots_);
+  for (const Story& story : stories_) {
+    for (const Place& place : story.places) by_slot[place.slot].push_back({&story, &place});
+  }
 
   Verdict verdict;
   for (const Probe& probe : probes) {
-    static const std::vector<const Story*> kNobody;
-    const std::vector<const Story*>& stories = probe.slot ? by_slot[*probe.slot] : kNobody;
-    const auto may = [&probe](const Story* story) {
-      return !story->never && story->may.from <= probe.judged &&
-             story->may.to + kTicks >= probe.sent;
+    static const std::vector<Stay> kNobody;
+    const std::vector<Stay>& stays = probe.slot ? by_slot[*probe.slot] : kNobody;
+    const auto may = [&probe](const Stay& stay) {
+      const Span& span = stay.place->may;
+      return !stay.story->never && span.from <= probe.judged && span.to + kTicks >= probe.sent;
     };
-    const auto must = [&probe](const Story* story) {
-      return std::any_of(story->must.begin(), story->must.end(), [&probe](const Span& span) {
+    const auto must = [&probe](const Stay& stay) {
+      const std::vector<Span>& spans = stay.place->must;
+      return std::any_of(spans.begin(), spans.end(), [&probe](const Span& span) {
         return span.from <= probe.sent && span.to >= probe.judged;
       });
     };
     ++verdict.probes;
     if (probe.passed) ++verdict.passed;
-    const bool wrong = probe.passed ? std::none_of(stories.begin(), stories.end(), may)
-                                    : std::any_of(stories.begin(), stories.end(), must);
+    const bool wrong = probe.passed ? std::none_of(stays.begin(), stays.end(), may)
+                                    : std::any_of(stays.begin(), stays.end(), must);
     if (!wrong) continue;
     size_t& count = probe.passed ? verdict.admitted_wrongly : verdict.refused_wrongly;
-    if (++count <= 3) absl::StrAppend(&verdict.example, Describe(probe, stories));
+    if (++count <= 3) absl::StrAppend(&verdict.example, Describe(probe, stays));
   }
   return verdict;
 }

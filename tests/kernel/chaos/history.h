@@ -23,12 +23,22 @@ struct Span {
 };
 
 // A call whose outcome is not known, because the daemon died over it.
-enum class Pending : uint8_t { kNone, kCreate, kExtend, kRevoke };
+enum class Pending : uint8_t { kNone, kCreate, kExtend, kMove, kRevoke };
+
+// Where a grant was for a while.
+struct Place {
+  size_t slot = 0;
+  // When packets may pass because of it: from the request to its end.
+  Span may;
+  // When packets must pass: what the client has been told and not taken back.
+  std::vector<Span> must;
+};
 
 // One grant as its client knows it.
 struct Story {
   std::string id;
-  size_t slot = 0;
+  // The last one is where it is, or where a pending call may have moved it.
+  std::vector<Place> places;
   Pending pending = Pending::kNone;
   bool acknowledged = false;
   bool revoked = false;
@@ -38,10 +48,6 @@ struct Story {
   // The acknowledged end, and by how much a pending call may have moved it.
   absl::Time end;
   absl::Duration may_be_later;
-  // When packets may pass because of it: from the request to its end.
-  Span may;
-  // When packets must pass: what the client has been told and not taken back.
-  std::vector<Span> must;
 };
 
 // One packet that would open a flow.
@@ -74,6 +80,9 @@ class History {
   // The daemon answered with the grant live until `end`.
   void Live(Story& story, absl::Time end);
   void ExtendSent(Story& story, absl::Duration by);
+  void MoveSent(Story& story, size_t slot);
+  // It has turned out whether it was moved. Before Live.
+  void Moved(Story& story, bool was_moved);
   void RevokeSent(Story& story);
   void Revoked(Story& story);
   // It ran out at `end`.

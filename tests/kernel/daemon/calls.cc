@@ -132,6 +132,15 @@ Answer Extend(v1::AgentService::Stub& stub, const std::string& id, absl::Duratio
   return answer;
 }
 
+Answer Move(v1::AgentService::Stub& stub, const std::string& id, const std::string& prefix) {
+  v1::MoveGrantRequest request;
+  request.set_id(id);
+  request.add_source_prefixes(prefix);
+  Answer answer;
+  answer.status = stub.MoveGrant(NewContext().get(), request, &answer.grant);
+  return answer;
+}
+
 Answer Get(v1::AgentService::Stub& stub, const std::string& id) {
   v1::GetGrantRequest request;
   request.set_id(id);

@@ -32,6 +32,7 @@ struct Answer {
 Answer Create(v1::AgentService::Stub& stub, const v1::CreateGrantRequest& request);
 Answer Revoke(v1::AgentService::Stub& stub, const std::string& id);
 Answer Extend(v1::AgentService::Stub& stub, const std::string& id, absl::Duration by);
+Answer Move(v1::AgentService::Stub& stub, const std::string& id, const std::string& prefix);
 Answer Get(v1::AgentService::Stub& stub, const std::string& id);
 
 absl::StatusOr<v1::GetStatusResponse> GetStatus(v1::AgentService::Stub& stub);
