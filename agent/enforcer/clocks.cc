@@ -29,7 +29,7 @@ void Gatekeeper::OnClockChanged() {
   const Now now = with_.clock.Read();
   CompareClocks(now, kSmallestStep);
   RestoreWithheld(now);
-  ExpireDue(now);
+  ExpireDue(now, {});
 }
 
 void Gatekeeper::CompareClocks(const Now& now, absl::Duration least) {

@@ -2,6 +2,8 @@
 // recorded and announced here.
 
 #include <algorithm>
+#include <cstddef>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -24,6 +26,9 @@ constexpr absl::Duration kMissedStep = absl::Seconds(1);
 // transaction to go with. What is let in meanwhile is recorded first, and that
 // takes the mark away.
 constexpr absl::Duration kMarksKept = absl::Seconds(1);
+// How many ends are recorded before whoever waits has their turn.
+constexpr size_t kMostEndsAtOnce = 5'000;
+constexpr BootTime kEver(-absl::InfiniteDuration());
 
 }  // namespace
 
@@ -58,7 +63,7 @@ void Gatekeeper::OnAlarm() {
   DisarmIfDue(now);
   RestoreWithheld(now);
   ReadUsageDue(now);
-  ExpireDue(now);
+  ExpireDue(now, {});
   PruneSets(now);
   RecordTimeDue(now);
   ClearMarksDue(now);
@@ -102,11 +107,37 @@ void Gatekeeper::ReadUsage(const std::vector<std::string>& ids, const Now& now) 
   Report(usage_.Read(now, pointers), "reading the usage of grants");
 }
 
-void Gatekeeper::ExpireDue(const Now& now) {
+// By a wall clock that was set ahead, an end may lie before the boot.
+void Gatekeeper::CloseDue(const Now& now) {
+  std::vector<AccessKey> keys;
+  for (const std::string& id : ledger_.EndingBetween(closed_until_, now.boot)) {
+    AppendKeys(*ledger_.Find(id), keys);
+  }
+  closed_until_ = std::max(closed_until_, now.boot);
+  // A rebuild leaves them out.
+  if (keys.empty() || resync_wanted_) return;
+  if (absl::Status status = programmer_.Apply(keys, now.boot); !status.ok()) {
+    Report(status, "removing what has ended");
+    Resync();
+  }
+}
+
+std::vector<std::string> Gatekeeper::DueOf(const std::vector<std::string>& named,
+                                           const Now& now) const {
+  std::vector<std::string> due = ledger_.EndingBetween(kEver, now.boot, kMostEndsAtOnce);
+  if (due.size() < kMostEndsAtOnce) return due;
+  const std::set<std::string> first(due.begin(), due.end());
+  for (const std::string& id : std::set<std::string>(named.begin(), named.end())) {
+    const Grant* grant = ledger_.Find(id);
+    if (grant != nullptr && grant->deadline <= now.boot && !first.contains(id)) due.push_back(id);
+  }
+  return due;
+}
+
+bool Gatekeeper::ExpireDue(const Now& now, const std::vector<std::string>& named) {
+  CloseDue(now);
   std::vector<Change> changes;
-  // By a wall clock that was set ahead, an end may lie before the boot.
-  const BootTime ever(-absl::InfiniteDuration());
-  for (const std::string& id : ledger_.EndingBetween(ever, now.boot)) {
+  for (const std::string& id : DueOf(named, now)) {
     const Grant* before = ledger_.Find(id);
     Change change{.before = *before, .after = Expired(*before), .event = {}, .command = {}};
     change.after.usage = usage_.LastReading(*before);
@@ -115,26 +146,22 @@ void Gatekeeper::ExpireDue(const Now& now) {
     PutInLedger(change);
     changes.push_back(std::move(change));
   }
-  if (changes.empty()) return;
+  if (changes.empty()) return false;
   const absl::Status recorded = Record(changes);
   if (!recorded.ok()) {
     for (const Change& change : changes) {
       KeepUnrecorded(WriteOf(change.after, change.event), recorded, now);
     }
   }
-  std::vector<AccessKey> keys;
-  for (const Change& change : changes) {
-    AppendKeys(change.after, keys);
-    usage_.Forget(change.after.id);
-  }
-  if (resync_wanted_) {
-    // The rebuild leaves it out.
-  } else if (absl::Status status = programmer_.Apply(keys, now.boot); !status.ok()) {
-    Report(status, "removing what has ended");
-    Resync();
-  }
+  for (const Change& change : changes) usage_.Forget(change.after.id);
   EndSessionsOf(changes);
   AnnounceRecorded();
+  return changes.size() >= kMostEndsAtOnce;
+}
+
+size_t Gatekeeper::LiveAt(const Now& now) const {
+  if (ledger_.size() < options_.limits.max_live_grants) return ledger_.size();
+  return ledger_.size() - ledger_.EndingBetween(kEver, now.boot).size();
 }
 
 void Gatekeeper::EndSessionsOf(const std::vector<Change>& changes) {

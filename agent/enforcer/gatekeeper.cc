@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -16,6 +17,13 @@ namespace {
 
 std::string Rfc3339(absl::Time time) {
   return absl::FormatTime(absl::RFC3339_full, time, absl::UTCTimeZone());
+}
+
+const std::string& IdOf(const Command& command) {
+  if (const auto* create = std::get_if<CreateGrant>(&command.request)) return create->request.id;
+  if (const auto* extend = std::get_if<ExtendGrant>(&command.request)) return extend->id;
+  if (const auto* move = std::get_if<MoveGrant>(&command.request)) return move->id;
+  return std::get<RevokeGrant>(command.request).id;
 }
 
 }  // namespace
@@ -33,7 +41,9 @@ Gatekeeper::Gatekeeper(GatekeeperOptions options, Collaborators collaborators)
 void Gatekeeper::Execute(std::vector<Command> commands) {
   const Now now = with_.clock.Read();
   RetryDue(now);
-  ExpireDue(now);
+  std::vector<std::string> named;
+  for (const Command& command : commands) named.push_back(IdOf(command));
+  ExpireDue(now, named);
   // Of each grant, a round answers at least the first command.
   while (!commands.empty() && !RefuseInDoubt(commands)) {
     Batch batch;
@@ -82,8 +92,7 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const CreateGrant& create
                      "; no grant is made until that is lifted (posternctl lockdown --lift)"));
   }
 
-  const DecisionContext context{
-      .limits = options_.limits, .now = now, .live_grants = ledger_.size()};
+  const DecisionContext context{.limits = options_.limits, .now = now, .live_grants = LiveAt(now)};
   POSTERN_ASSIGN_OR_RETURN(Grant grant, DecideCreate(request, actor, context));
   grant.sequence = ++sequence_;
   grant.boot_id = boot_id_;
@@ -97,8 +106,7 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const CreateGrant& create
 absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const ExtendGrant& extend,
                                                        absl::string_view actor, const Now& now) {
   POSTERN_ASSIGN_OR_RETURN(Grant before, FindLive(extend.id));
-  const DecisionContext context{
-      .limits = options_.limits, .now = now, .live_grants = ledger_.size()};
+  const DecisionContext context{.limits = options_.limits, .now = now, .live_grants = LiveAt(now)};
   POSTERN_ASSIGN_OR_RETURN(Grant after, DecideExtend(before, extend.by, context));
   AuditEvent event = EventOf(AuditKind::kGrantExtended, after, actor, now.wall);
   event.detail = absl::StrCat("by ", DurationText(extend.by));
@@ -111,8 +119,7 @@ absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const ExtendGrant& extend
 absl::StatusOr<Gatekeeper::Change> Gatekeeper::Verdict(const MoveGrant& move,
                                                        absl::string_view actor, const Now& now) {
   POSTERN_ASSIGN_OR_RETURN(Grant before, FindLive(move.id));
-  const DecisionContext context{
-      .limits = options_.limits, .now = now, .live_grants = ledger_.size()};
+  const DecisionContext context{.limits = options_.limits, .now = now, .live_grants = LiveAt(now)};
   POSTERN_ASSIGN_OR_RETURN(Grant after, DecideMove(before, move.sources, context));
   // What its elements have counted goes with those that it leaves.
   Grant leaving = before;

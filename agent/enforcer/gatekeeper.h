@@ -155,9 +155,9 @@ class Gatekeeper {
   // was decided on top of one that is refused is decided anew.
   void Execute(std::vector<Command> commands);
 
-  // What is due now: records the grants whose end has come (the kernel has
-  // closed, or is closing, what they opened), reads the usage of those whose end
-  // is near and of all from time to time, and tries again what failed.
+  // What is due now: records grants whose end has come (the kernel has closed, or
+  // is closing, what they opened; of very many the first), reads the usage of those
+  // whose end is near and of all from time to time, and tries again what failed.
   void OnAlarm();
   // When OnAlarm is wanted next; empty when nothing will be due.
   std::optional<BootTime> NextAlarm() const;
@@ -304,7 +304,16 @@ class Gatekeeper {
   // Answers all of them with an error while the kernel cannot be made equal to
   // the ledger.
   bool RefuseInDoubt(std::vector<Command>& commands);
-  void ExpireDue(const Now& now);
+  // Takes out of the kernel what has ended by our clock: its timeouts do not count the
+  // time that the machine slept.
+  void CloseDue(const Now& now);
+  // The first of those that have ended, and all of `named` that have.
+  std::vector<std::string> DueOf(const std::vector<std::string>& named, const Now& now) const;
+  // Closes all that has ended, and records the first of them, and those that are named.
+  // Whether more may wait for that: their alarm is due at once.
+  bool ExpireDue(const Now& now, const std::vector<std::string>& named);
+  // Without those that have ended and are not recorded yet.
+  size_t LiveAt(const Now& now) const;
   void ReadUsage(const std::vector<std::string>& ids, const Now& now);
   void ReadUsageDue(const Now& now);
   void PruneSets(const Now& now);
@@ -413,6 +422,8 @@ class Gatekeeper {
   int64_t sequence_ = 0;
   uint64_t audit_number_ = 0;
   UsageReader usage_;
+  // What has ended up to here is out of the kernel.
+  BootTime closed_until_{-absl::InfiniteDuration()};
   // The usage of grants that end up to here has had its last reading.
   BootTime usage_read_until_;
   BootTime usage_read_at_;

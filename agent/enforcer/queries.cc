@@ -27,7 +27,7 @@ void KeepLatest(std::vector<InstalledElement>& denied, size_t most) {
 
 absl::StatusOr<Grant> Gatekeeper::Get(absl::string_view id) {
   // Its end may be due, and the alarm wait behind the question.
-  ExpireDue(with_.clock.Read());
+  ExpireDue(with_.clock.Read(), {std::string(id)});
   POSTERN_ASSIGN_OR_RETURN(Grant grant, FindAny(id));
   if (grant.state == GrantState::kActive) {
     POSTERN_RETURN_IF_ERROR(usage_.Read(with_.clock.Read(), {&grant}));

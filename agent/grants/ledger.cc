@@ -76,10 +76,10 @@ std::optional<BootTime> Ledger::NextDeadlineAfter(BootTime time) const {
   return next->first;
 }
 
-std::vector<std::string> Ledger::EndingBetween(BootTime from, BootTime to) const {
+std::vector<std::string> Ledger::EndingBetween(BootTime from, BootTime to, size_t most) const {
   std::vector<std::string> ids;
-  for (auto it = FirstAfter(by_deadline_, from); it != by_deadline_.end() && it->first <= to;
-       ++it) {
+  for (auto it = FirstAfter(by_deadline_, from);
+       it != by_deadline_.end() && it->first <= to && ids.size() < most; ++it) {
     ids.push_back(it->second->id);
   }
   return ids;

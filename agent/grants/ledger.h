@@ -4,6 +4,8 @@
 #ifndef POSTERN_AGENT_GRANTS_LEDGER_H_
 #define POSTERN_AGENT_GRANTS_LEDGER_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -60,8 +62,8 @@ class Ledger {
   // The earliest deadline after `time`; empty when there is none.
   std::optional<BootTime> NextDeadlineAfter(BootTime time) const;
   // The ids of the grants whose deadline lies after `from` and at or before
-  // `to`, earliest first.
-  std::vector<std::string> EndingBetween(BootTime from, BootTime to) const;
+  // `to`, earliest first, at most so many.
+  std::vector<std::string> EndingBetween(BootTime from, BootTime to, size_t most = SIZE_MAX) const;
 
   // Replaces what is known of a live grant's use.
   void SetUsage(absl::string_view id, const Usage& usage);

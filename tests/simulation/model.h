@@ -81,10 +81,11 @@ struct Entry {
   bool untold = false;
   // What the present step may make of it by itself: see Renewed.
   Version renewed;
-  // What it was before a change that was made after the others of its step, on account of
-  // a refused one, and when.
-  Version before_late;
-  BootTime late_at;
+  // What it was before its last change, and in which step that was made; `was_late` where
+  // after the step's others, on account of a refused one.
+  Version was;
+  uint64_t was_until = 0;
+  bool was_late = false;
   // The present step's requests that are not answered, or with an error.
   std::vector<OpenRequest> open;
 

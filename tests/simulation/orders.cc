@@ -64,7 +64,7 @@ void World::TakeLockdown(Entry& entry, bool is_ended) {
   entry.kernel.clear();
   entry.untold = false;
   if (host_.disk.failures() > failures_before_) entry.behind.push_back(before);
-  revoked_.emplace_back(*entry.now, step_.boot);
+  revoked_.push_back({*entry.now, step_.boot, step_number_});
 }
 
 void World::LiftLockdown() {

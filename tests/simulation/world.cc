@@ -101,6 +101,7 @@ void World::Renew(bool starting) {
 
 void World::Submit(const std::vector<Request>& requests) {
   step_ = host_.clock.Read();
+  ++step_number_;
   judge_.Begin(step_);
   // What is answered where nothing fails: each request meets what those before
   // it would have made.
@@ -188,9 +189,10 @@ void World::Answered(const OpenRequest& asked, Expected expected, bool repeat,
                                  " is acknowledged, and the grant is active")};
   }
   entry.open.erase(open);
-  if (may_be_late && !repeat) {
-    entry.before_late = before;
-    entry.late_at = step_.boot;
+  if (!repeat) {
+    entry.was = before;
+    entry.was_until = step_number_;
+    entry.was_late = may_be_late;
   }
   entry.now = after;
   if (!repeat) entry.untold = false;
@@ -213,24 +215,26 @@ void World::Answered(const OpenRequest& asked, Expected expected, bool repeat,
   host_.io.End(fate, "ok");
   if (const auto* revoke = std::get_if<RevokeGrant>(&request)) {
     if (!repeat && !revoke->keep_sessions && after->state == GrantState::kRevoked) {
-      revoked_.emplace_back(*after, step_.boot);
+      revoked_.push_back({*after, step_.boot, step_number_});
     }
   }
 }
 
-void World::CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among, BootTime when) {
+void World::CheckEnded(const Owed& owed) {
   for (const Flow& flow : host_.sessions.live()) {
-    if (host_.older().contains(flow) || !among.contains(flow)) continue;
-    if (!revoked.HasCovered(flow.remote, Protocol::kTcp, flow.local_port)) continue;
+    if (host_.older().contains(flow) || !owed.live.contains(flow)) continue;
+    if (!owed.revoked.HasCovered(flow.remote, Protocol::kTcp, flow.local_port)) continue;
     const auto covers = [&](const Version& version) {
-      return version && version->LivedAt(when) &&
+      return version && version->LivedAt(owed.when) &&
              version->Covers(flow.remote, Protocol::kTcp, flow.local_port);
     };
     const bool covered = std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-      return covers(entry.now) || (entry.late_at == when && covers(entry.before_late));
+      const bool was_then =
+          entry.was_until > owed.step || (entry.was_until == owed.step && entry.was_late);
+      return covers(entry.now) || (was_then && covers(entry.was));
     });
     if (!covered) {
-      throw Violation{absl::StrCat("I1: the revoke of ", revoked.asked.id,
+      throw Violation{absl::StrCat("I1: the revoke of ", owed.revoked.asked.id,
                                    " is in force, and a session from ", flow.remote.ToString(),
                                    " lives on")};
     }
@@ -240,11 +244,12 @@ void World::CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among, B
 // Whoever revokes may believe the answer: the sessions are gone.
 void World::CheckSessions() {
   const bool failed = host_.sessions.TakeFailed();
-  for (const auto& [revoked, when] : std::exchange(revoked_, {})) {
+  for (Owed& owed : std::exchange(revoked_, {})) {
+    owed.live = host_.sessions.live();
     if (failed) {
-      owed_.push_back({revoked, host_.sessions.live(), when});
+      owed_.push_back(std::move(owed));
     } else {
-      CheckEnded(revoked, host_.sessions.live(), when);
+      CheckEnded(owed);
     }
   }
 }
@@ -256,7 +261,7 @@ void World::CheckOwed() {
     // One that a full disk did not take is forgotten.
     const Grant* durable = host_.disk.Find(owed.revoked.asked.id);
     if (durable != nullptr && durable->state == GrantState::kRevoked) {
-      CheckEnded(owed.revoked, owed.live, owed.when);
+      CheckEnded(owed);
     }
   }
 }
@@ -279,7 +284,7 @@ void World::Owe(const Entry& entry, const Version& durable) {
     revokes = revokes || revoke != nullptr;
   }
   if (revokes && entry.now && entry.now->state == GrantState::kActive) {
-    owed_.push_back({*durable, host_.sessions.live(), step_.boot});
+    owed_.push_back({*durable, step_.boot, step_number_, host_.sessions.live()});
   }
 }
 
@@ -304,6 +309,9 @@ void World::ResolveCrashed(Entry& entry) {
   }
   const Version now = *found;
   Owe(entry, now);
+  entry.was = entry.now;
+  entry.was_until = step_number_;
+  entry.was_late = false;
   Append(entry.kernel, candidates);
   if (host_.kernel.uncertain()) {
     Append(entry.kernel, Outcomes(entry.now, entry.Open(), step_));

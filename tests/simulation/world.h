@@ -68,7 +68,13 @@ class World {
   void CheckSessions();
   // That none lives which `revoked` admitted and nothing else covered `when` it was
   // revoked: what ran out since then may have kept them.
-  void CheckEnded(const ModelGrant& revoked, const std::set<Flow>& among, BootTime when);
+  struct Owed {
+    ModelGrant revoked;
+    BootTime when;
+    uint64_t step = 0;
+    std::set<Flow> live = {};
+  };
+  void CheckEnded(const Owed& owed);
   void CheckOwed();
   // Adds to `owed_` what a crash left of the requests of the present step.
   void Owe(const Entry& entry, const Version& durable);
@@ -107,21 +113,17 @@ class World {
   uint16_t next_port_ = 40'000;
   // What the disk told of the time when the daemon started.
   std::optional<absl::Time> last_seen_;
+  uint64_t step_number_ = 0;
   // The failures of the disk when the present step began.
   int failures_before_ = 0;
   bool faults_planned_ = false;
   // When something last failed.
   BootTime trouble_;
   // What was revoked with its sessions in the present step, and when.
-  std::vector<std::pair<ModelGrant, BootTime>> revoked_;
+  std::vector<Owed> revoked_;
   // The same, where the sessions could not be ended: a crash came before, or the
   // kernel refused. The next start does.
   // Only the sessions of that time: later ones may be somebody else's.
-  struct Owed {
-    ModelGrant revoked;
-    std::set<Flow> live;
-    BootTime when;
-  };
   std::vector<Owed> owed_;
   // Nothing is granted.
   bool locked_ = false;

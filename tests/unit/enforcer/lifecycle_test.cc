@@ -100,9 +100,31 @@ TEST_F(LifecycleTest, TenThousandGrantsThatEndTogetherEndTogether) {
   EXPECT_EQ(gatekeeper_->live_grants(), 10'000U);
   EXPECT_TRUE(absl::IsResourceExhausted(Create(10'001).status()));
   const int stored = store_.commits();
+  // In parts, between which whoever waits has their turn.
   Pass(absl::Hours(1));
+  EXPECT_FALSE(Admits("10.0.0.1"));
+  EXPECT_FALSE(Admits("10.0.39.16"));
+  EXPECT_LE(*gatekeeper_->NextAlarm(), clock_.Read().boot);
+  Pass(absl::ZeroDuration());
   EXPECT_EQ(gatekeeper_->live_grants(), 0U);
-  EXPECT_EQ(store_.commits(), stored + 1);
+  EXPECT_EQ(store_.commits(), stored + 2);
+}
+
+// What is not recorded yet has ended all the same.
+TEST_F(LifecycleTest, OfManyThatEndTogetherNoneIsTakenForLive) {
+  std::vector<Change> changes;
+  for (int id = 1; id <= 10'000; ++id) changes.emplace_back(CreateGrant{Request(id)});
+  for (const auto& answer : DoAll(std::move(changes))) ASSERT_TRUE(answer.ok());
+  clock_.Advance(absl::Hours(1));
+  const auto answers =
+      DoAll({ExtendGrant{Id(9'000), absl::Minutes(1)}, CreateGrant{Request(10'001)}});
+  EXPECT_TRUE(absl::IsFailedPrecondition(answers[0].status())) << answers[0].status();
+  EXPECT_TRUE(answers[1].ok()) << answers[1].status();
+  EXPECT_GT(gatekeeper_->live_grants(), 1U);
+  EXPECT_LE(*gatekeeper_->NextAlarm(), clock_.Read().boot);
+  EXPECT_EQ(gatekeeper_->Get(Id(9'999))->state, GrantState::kExpired);
+  ASSERT_TRUE(Revoke(10'001).ok());
+  EXPECT_FALSE(Admits("203.0.113.7"));
 }
 
 TEST_F(LifecycleTest, EndsThatCannotBeRecordedAreTriedAgain) {
