@@ -45,6 +45,7 @@ install(FILES docs/man/agent.yaml.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5 COM
 
 install(TARGETS posternctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT cli)
 install(FILES docs/man/posternctl.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT cli)
+install(FILES docs/man/postern-policy.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5 COMPONENT cli)
 install(FILES ${completions}/bash
   DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME posternctl COMPONENT cli)
 install(FILES ${completions}/zsh

@@ -150,6 +150,18 @@ class Package(ControllerCase):
         # The daemon can still write, whatever the other program has left.
         self.controller.join_token()
 
+    def test_the_policy_that_the_manual_shows(self):
+        self.install_controller()
+        self.box.install(self.debs[1])
+        [policy] = displays("postern-policy.5")
+        self.box.write("/root/policy.yaml", policy)
+        shown = self.box.sh("posternctl --controller https://localhost:8443 "
+                            f"--ca {STATE}/ca.pem --token-file {STATE}/owner.token "
+                            "policy apply -f /root/policy.yaml")
+        self.assertRegex(shown, r"on expiry +cut\n *justification +required\n"
+                                r" *approvals +1 of the role Security Admin")
+        self.assertRegex(shown, r"web-1 +22 +TCP +PT3H +203\.0\.113\.0/24, 2001:db8::/32")
+
     def test_its_store_in_postgresql(self):
         self.install_controller()
         _, configuration, before = displays("controller.yaml.5")

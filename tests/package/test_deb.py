@@ -33,6 +33,7 @@ FILES = {
         "/usr/share/doc/postern-cli/copyright": "-rw-r--r--",
         "/usr/share/fish/vendor_completions.d/posternctl.fish": "-rw-r--r--",
         "/usr/share/man/man1/posternctl.1.gz": "-rw-r--r--",
+        "/usr/share/man/man5/postern-policy.5.gz": "-rw-r--r--",
         "/usr/share/zsh/vendor-completions/_posternctl": "-rw-r--r--",
     },
     "postern-controller": {

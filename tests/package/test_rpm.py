@@ -45,6 +45,7 @@ FILES = {
         "/usr/share/licenses/postern-cli": "drwxr-xr-x",
         "/usr/share/licenses/postern-cli/LICENSE": "-rw-r--r--",
         "/usr/share/man/man1/posternctl.1.gz": "-rw-r--r--",
+        "/usr/share/man/man5/postern-policy.5.gz": "-rw-r--r--",
         "/usr/share/zsh/site-functions/_posternctl": "-rw-r--r--",
     },
     "postern-controller": {
