@@ -14,12 +14,12 @@ DROP_INS = f"{CONFIGURATION}.d"
 KEYS = "/etc/postern/controller-tls"
 # A hundredth of 1.5 of systemd-analyze.
 MOST_EXPOSURE = 15
-MANUAL = pathlib.Path(__file__).resolve().parents[2] / "docs/man"
+DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 
 
 def displays(page):
     """The examples of a manual page, as they are typed."""
-    text = (MANUAL / page).read_text("utf-8").split(".Sh EXAMPLES")[1]
+    text = (DOCS / "man" / page).read_text("utf-8").split(".Sh EXAMPLES")[1]
     blocks = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", text, re.M | re.S)
     return [block.replace("\\e", "\\") for block in blocks]
 
@@ -183,6 +183,18 @@ class Package(ControllerCase):
 
 
 class WithAnAgent(ControllerCase):
+    def test_what_the_rest_document_tells_to_type(self):
+        self.install_both()
+        [commands] = re.findall(r"^```\n(.*?)^```$", (DOCS / "rest.md").read_text("utf-8"),
+                                re.M | re.S)
+        commands = re.sub(r"^vm=.*$", f"vm={VM}", commands, flags=re.M)
+        shown = self.box.sh("set -e\n" + commands.replace("192.0.2.7", lan.OPERATOR))
+        self.assertRegex(shown, r"initiate/action,Succeeded,user:owner,.*case 4711")
+        [request] = self.controller.ask("GET", "/postern/v1/requests")["requests"]
+        self.controller.wait_status(request["id"], "Initiated")
+        self.assert_reaches(lan.OPERATOR)
+        self.assert_blocked(lan.STRANGER)
+
     def test_a_request_opens_the_port_and_a_restart_keeps_it(self):
         self.install_both()
         self.assert_blocked(lan.OPERATOR)

@@ -3,11 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "controller/rest/routes.h"
 #include "tests/unit/controller/rest/api_fixture.h"
 
 namespace postern::controller {
@@ -282,6 +286,26 @@ TEST_F(ApiTest, AnEtagOfAnotherVersionChangesNothing) {
   EXPECT_EQ(status_of("PUT", "if-none-match", "*"), 200);
   EXPECT_NE(Header("ETag"), last);
   EXPECT_EQ(status_of("PUT", "if-match", absl::StrCat(first, ", ", last)), 412);
+}
+
+// A script's author finds each address and each parameter in docs/rest.md.
+TEST(RoutesTest, TheDocumentHasEachAddress) {
+  std::ifstream file(POSTERN_REST_DOCUMENT);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  for (const Route& route : PosternRoutes()) {
+    const std::string call = absl::StrCat("| `", route.method, " ", route.pattern, "` |");
+    const auto found = std::find_if(lines.begin(), lines.end(), [&](const std::string& line) {
+      return absl::StartsWith(line, call);
+    });
+    ASSERT_NE(found, lines.end()) << call;
+    for (const std::string& name : route.parameters) {
+      if (name == "page_token") continue;
+      EXPECT_TRUE(absl::StrContains(*found, absl::StrCat("`", name, "`")) ||
+                  absl::StrContains(*found, absl::StrCat("`", name, "=")))
+          << call << " " << name;
+    }
+  }
 }
 
 TEST_F(ApiTest, WhoCallsTooOftenIsToldWhenToCallAgain) {
