@@ -79,12 +79,12 @@ constexpr char kEarlierSources[] = R"sql(
 ALTER TABLE grants ADD COLUMN earlier_sources TEXT NOT NULL DEFAULT '';
 )sql";
 
-// Each brings a ledger from the version that is its position to the next.
 constexpr char kBootClock[] = R"sql(
 ALTER TABLE standing ADD COLUMN clock_boot_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE standing ADD COLUMN clock_began_ns INTEGER;
 )sql";
 
+// Each brings a ledger from the version that is its position to the next.
 constexpr const char* kMigrations[] = {kFirstSchema, kStandingOrders, kPendingSessions,
                                        kEarlierSources, kBootClock};
 constexpr int64_t kSchemaVersion = std::size(kMigrations);
@@ -264,10 +264,11 @@ SqliteStore::~SqliteStore() = default;
 
 absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string& path) {
   POSTERN_ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
-  // Another process that has the ledger open is a second daemon: refuse it.
+  // Another process that has the ledger open is a second daemon: refuse it. EXTRA is FULL, and
+  // before the log is there also keeps a journal from coming back after it was deleted.
   for (const char* pragma :
-       {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL",
-        "PRAGMA trusted_schema = OFF", "PRAGMA foreign_keys = ON"}) {
+       {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA synchronous = EXTRA",
+        "PRAGMA journal_mode = WAL", "PRAGMA trusted_schema = OFF", "PRAGMA foreign_keys = ON"}) {
     POSTERN_RETURN_IF_ERROR(Annotate(database.Execute(pragma), path));
   }
   POSTERN_ASSIGN_OR_RETURN(SqliteStatement version_query, database.Prepare("PRAGMA user_version"));

@@ -1,4 +1,4 @@
-// The store in one SQLite file: write-ahead log, synchronous FULL, so that a
+// The store in one SQLite file: write-ahead log, synchronous EXTRA, so that a
 // commit that returned OK survives a crash and a power cut
 // (https://www.sqlite.org/pragma.html#pragma_synchronous).
 

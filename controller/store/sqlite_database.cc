@@ -134,8 +134,10 @@ class SqliteFile final : public Database {
 
 absl::StatusOr<SqliteDatabase> OpenConnection(const std::string& path) {
   POSTERN_ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
-  for (const char* pragma : {"PRAGMA busy_timeout = 5000", "PRAGMA journal_mode = WAL",
-                             "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON"}) {
+  // EXTRA is FULL, and before the log is there also keeps a journal from coming back after it
+  // was deleted.
+  for (const char* pragma : {"PRAGMA busy_timeout = 5000", "PRAGMA synchronous = EXTRA",
+                             "PRAGMA journal_mode = WAL", "PRAGMA foreign_keys = ON"}) {
     POSTERN_RETURN_IF_ERROR(Annotate(database.Execute(pragma), path));
   }
   return database;

@@ -12,7 +12,7 @@
 namespace postern::controller {
 
 // Opens or creates the file, which only its owner may read, in WAL mode with
-// synchronous=FULL: a transaction that gave OK survives a power loss. It has no
+// synchronous=EXTRA: a transaction that gave OK survives a power loss. It has no
 // tables until Migrate (schema.h) has made them.
 absl::StatusOr<std::unique_ptr<Database>> OpenSqliteDatabase(const std::string& path);
 

@@ -14,7 +14,7 @@
 #include "tests/simulation/disk.h"
 #include "tests/simulation/io.h"
 #include "tests/simulation/kernel.h"
-#include "tests/simulation/random.h"
+#include "tests/support/random.h"
 #include "tests/simulation/sessions.h"
 
 namespace postern::simulation {

@@ -9,7 +9,7 @@
 
 #include "absl/strings/string_view.h"
 #include "tests/simulation/clock.h"
-#include "tests/simulation/random.h"
+#include "tests/support/random.h"
 
 namespace postern::simulation {
 

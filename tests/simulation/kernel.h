@@ -12,7 +12,7 @@
 #include "tests/fakes/fake_firewall.h"
 #include "tests/simulation/clock.h"
 #include "tests/simulation/io.h"
-#include "tests/simulation/random.h"
+#include "tests/support/random.h"
 
 namespace postern::simulation {
 

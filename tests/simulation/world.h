@@ -14,7 +14,7 @@
 #include "tests/simulation/host.h"
 #include "tests/simulation/judge.h"
 #include "tests/simulation/model.h"
-#include "tests/simulation/random.h"
+#include "tests/support/random.h"
 
 namespace postern::simulation {
 

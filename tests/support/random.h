@@ -1,7 +1,7 @@
 // Random numbers that are the same on every machine.
 
-#ifndef POSTERN_TESTS_SIMULATION_RANDOM_H_
-#define POSTERN_TESTS_SIMULATION_RANDOM_H_
+#ifndef POSTERN_TESTS_SUPPORT_RANDOM_H_
+#define POSTERN_TESTS_SUPPORT_RANDOM_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 #include "absl/time/time.h"
 
-namespace postern::simulation {
+namespace postern {
 
 // SplitMix64. The standard library's distributions differ between
 // implementations, and a seed must replay everywhere.
@@ -40,6 +40,6 @@ class Random {
   uint64_t state_;
 };
 
-}  // namespace postern::simulation
+}  // namespace postern
 
-#endif  // POSTERN_TESTS_SIMULATION_RANDOM_H_
+#endif  // POSTERN_TESTS_SUPPORT_RANDOM_H_
