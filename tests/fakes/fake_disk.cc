@@ -40,7 +40,7 @@ struct FakeDisk::Vfs {
 
   static int Read(sqlite3_file* file, void* to, int size, sqlite3_int64 from) {
     const Open& open = Of(file);
-    if (!open.disk->has_power_) return SQLITE_IOERR_READ;
+    if (open.disk->stopped_) return SQLITE_IOERR_READ;
     const std::string& content = (*open.file)->content;
     const size_t begin = std::min(static_cast<size_t>(from), content.size());
     const size_t found = std::min(static_cast<size_t>(size), content.size() - begin);
@@ -51,13 +51,15 @@ struct FakeDisk::Vfs {
 
   static int Change(sqlite3_file* file, Edit edit, int failure) {
     const Open& open = Of(file);
-    if (!open.disk->has_power_) return failure;
-    const bool has_power = open.disk->HasPowerFor();
-    Apply(edit, (*open.file)->content);
-    (*open.file)->edits.push_back(std::move(edit));
-    return has_power ? SQLITE_OK : failure;
+    const Fate fate = open.disk->Next(/*may_be_done=*/true);
+    if (fate.done) {
+      Apply(edit, (*open.file)->content);
+      (*open.file)->edits.push_back(std::move(edit));
+    }
+    return fate.failed ? failure : SQLITE_OK;
   }
   static int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 to) {
+    if (Of(file).disk->full_ && !Of(file).disk->stopped_) return SQLITE_FULL;
     return Change(file,
                   {.offset = static_cast<size_t>(to),
                    .data = std::string(static_cast<const char*>(data), static_cast<size_t>(size))},
@@ -70,16 +72,17 @@ struct FakeDisk::Vfs {
 
   static int Sync(sqlite3_file* file, int /*flags*/) {
     Open& open = Of(file);
-    if (!open.disk->HasPowerFor()) return SQLITE_IOERR_FSYNC;
-    if (open.ignores_syncs) return SQLITE_OK;
-    (*open.file)->synced = (*open.file)->content;
-    (*open.file)->edits.clear();
-    if (std::exchange(open.syncs_folder, false)) open.disk->synced_names_ = open.disk->names_;
-    return SQLITE_OK;
+    const Fate fate = open.disk->Next(/*may_be_done=*/false);
+    if (fate.done && !open.ignores_syncs) {
+      (*open.file)->synced = (*open.file)->content;
+      (*open.file)->edits.clear();
+      if (std::exchange(open.syncs_folder, false)) open.disk->synced_names_ = open.disk->names_;
+    }
+    return fate.failed ? SQLITE_IOERR_FSYNC : SQLITE_OK;
   }
 
   static int FileSize(sqlite3_file* file, sqlite3_int64* size) {
-    if (!Of(file).disk->has_power_) return SQLITE_IOERR_FSTAT;
+    if (Of(file).disk->stopped_) return SQLITE_IOERR_FSTAT;
     *size = static_cast<sqlite3_int64>((*Of(file).file)->content.size());
     return SQLITE_OK;
   }
@@ -121,14 +124,14 @@ struct FakeDisk::Vfs {
                                                .xUnfetch = nullptr};
     FakeDisk& disk = Of(vfs);
     file->pMethods = nullptr;
-    if (!disk.has_power_) return SQLITE_CANTOPEN;
+    if (disk.stopped_) return SQLITE_CANTOPEN;
     std::shared_ptr<File> found;
     bool is_new = false;
     if (path == nullptr) {
       found = std::make_shared<File>();
     } else if (const auto it = disk.names_.find(path); it != disk.names_.end()) {
       found = it->second;
-    } else if ((flags & SQLITE_OPEN_CREATE) == 0 || !disk.HasPowerFor()) {
+    } else if ((flags & SQLITE_OPEN_CREATE) == 0 || disk.Next(/*may_be_done=*/false).failed) {
       return SQLITE_CANTOPEN;
     } else {
       found = std::make_shared<File>();
@@ -149,17 +152,17 @@ struct FakeDisk::Vfs {
 
   static int Delete(sqlite3_vfs* vfs, const char* path, int syncs_folder) {
     FakeDisk& disk = Of(vfs);
-    if (!disk.has_power_) return SQLITE_IOERR_DELETE;
+    if (disk.stopped_) return SQLITE_IOERR_DELETE;
     if (!disk.names_.contains(path)) return SQLITE_IOERR_DELETE_NOENT;
-    const bool has_power = disk.HasPowerFor();
-    disk.names_.erase(path);
-    if (!has_power) return SQLITE_IOERR_DELETE;
+    const Fate fate = disk.Next(/*may_be_done=*/true);
+    if (fate.done) disk.names_.erase(path);
+    if (fate.failed) return SQLITE_IOERR_DELETE;
     if (syncs_folder != 0) disk.synced_names_ = disk.names_;
     return SQLITE_OK;
   }
 
   static int Access(sqlite3_vfs* vfs, const char* path, int /*flags*/, int* result) {
-    if (!Of(vfs).has_power_) return SQLITE_IOERR_ACCESS;
+    if (Of(vfs).stopped_) return SQLITE_IOERR_ACCESS;
     const auto it = Of(vfs).names_.find(path);
     // As SQLite does it on Linux: a journal without a byte is none.
     *result = it != Of(vfs).names_.end() && !it->second->content.empty() ? 1 : 0;
@@ -207,13 +210,16 @@ FakeDisk::~FakeDisk() {
   sqlite3_vfs_register(previous_, /*makeDflt=*/1);
 }
 
-bool FakeDisk::HasPowerFor() {
-  if (!has_power_) return false;
-  if (changes_left_ && (*changes_left_)-- == 0) {
-    has_power_ = false;
-    changes_left_.reset();
+FakeDisk::Fate FakeDisk::Next(bool may_be_done) {
+  if (stopped_) return {.done = false, .failed = true};
+  if (stop_after_ && (*stop_after_)-- == 0) {
+    stopped_ = true;
+    return {.done = may_be_done, .failed = true};
   }
-  return has_power_;
+  if (failure_ && failure_->after-- == 0) {
+    return {.done = std::exchange(failure_, std::nullopt)->done, .failed = true};
+  }
+  return {};
 }
 
 void FakeDisk::Apply(const Edit& edit, std::string& content) {
@@ -245,7 +251,7 @@ void FakeDisk::Lose(File& file, Random& random) {
   const size_t percent = random.Pick(percents);
   std::string content = file.synced;
   for (const Edit& edit : file.edits) ApplyTorn(edit, percent, random, content);
-  file = {.content = content, .synced = content};
+  file.content = std::move(content);
 }
 
 void FakeDisk::PowerOn(Random& random) {
@@ -253,15 +259,25 @@ void FakeDisk::PowerOn(Random& random) {
   for (const Folder* folder : {&names_, &synced_names_}) {
     for (const auto& [name, file] : *folder) names.insert(name);
   }
-  const Folder before = std::exchange(synced_names_, {});
+  Folder left;
   for (const std::string& name : names) {
-    const Folder& from = random.Chance(50) ? names_ : before;
-    if (const auto it = from.find(name); it != from.end()) synced_names_.insert(*it);
+    const Folder& from = random.Chance(50) ? names_ : synced_names_;
+    if (const auto it = from.find(name); it != from.end()) left.insert(*it);
   }
-  names_ = synced_names_;
+  names_ = std::move(left);
   for (auto& [name, file] : names_) Lose(*file, random);
-  has_power_ = true;
-  changes_left_.reset();
+  Continue();
+}
+
+void FakeDisk::Continue() {
+  for (auto& [name, file] : names_) {
+    file->synced = file->content;
+    file->edits.clear();
+  }
+  synced_names_ = names_;
+  stopped_ = false;
+  stop_after_.reset();
+  failure_.reset();
 }
 
 }  // namespace postern

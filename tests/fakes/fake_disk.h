@@ -31,12 +31,20 @@ class FakeDisk {
   FakeDisk(const FakeDisk&) = delete;
   FakeDisk& operator=(const FakeDisk&) = delete;
 
-  // Power goes with the I/O that comes after so many more that change something. That
-  // one may be done or not, and everything fails until PowerOn().
-  void CutPowerAfter(size_t changes) { changes_left_ = changes; }
-  bool has_power() const { return has_power_; }
-  // What is not synced is there or not.
+  // The program or the machine stops with the I/O that comes after so many more that
+  // change something. That one may be done or not, and everything fails from there on.
+  void StopAfter(size_t changes) { stop_after_ = changes; }
+  bool stopped() const { return stopped_; }
+  // Only the program was killed: whatever it wrote is there, and synced before power goes.
+  void Continue();
+  // Power was gone: what is not synced is there or not.
   void PowerOn(Random& random);
+
+  // There is no space for what is written.
+  void Fill(bool on) { full_ = on; }
+  // The I/O that comes after so many more that change something fails; it is done or not.
+  void FailOnce(size_t after, bool done) { failure_ = {.after = after, .done = done}; }
+  void FailNothing() { failure_.reset(); }
 
   // Syncs of files whose names end so are answered, and nothing is done.
   void IgnoreSyncs(absl::string_view suffix) { ignored_ = std::string(suffix); }
@@ -57,8 +65,17 @@ class FakeDisk {
   // What SQLite calls, with its names and its types.
   struct Vfs;
 
-  // Before an I/O that changes something: whether there is power for it.
-  bool HasPowerFor();
+  struct Failure {
+    size_t after;
+    bool done;
+  };
+  struct Fate {
+    bool done = true;
+    bool failed = false;
+  };
+
+  // Of an I/O that changes something. One that stops all is done where `may_be_done`.
+  Fate Next(bool may_be_done);
   static void Apply(const Edit& edit, std::string& content);
   // Some of the sectors.
   static void ApplyTorn(const Edit& edit, size_t percent, Random& random, std::string& content);
@@ -68,8 +85,10 @@ class FakeDisk {
   sqlite3_vfs* const previous_;
   Folder names_;
   Folder synced_names_;
-  std::optional<size_t> changes_left_;
-  bool has_power_ = true;
+  std::optional<size_t> stop_after_;
+  bool stopped_ = false;
+  std::optional<Failure> failure_;
+  bool full_ = false;
   Random salts_{1};
   std::optional<std::string> ignored_;
 };

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,19 +13,26 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "agent/store/sqlite_store.h"
 #include "agent/store/store.h"
+#include "tests/fakes/fake_disk.h"
 #include "tests/fakes/fake_store.h"
 #include "tests/simulation/io.h"
+#include "tests/support/random.h"
 
 namespace postern::simulation {
 
 // Whether an event of this kind ends a grant.
 bool IsEnd(AuditKind kind);
 
-// One thread; `io` is borrowed.
+enum class Death { kKilled, kPowerCut };
+
+// With `files`, the daemon's own store on a disk in memory, whose faults strike in the
+// middle of a transaction, and which is held against what it should have; without,
+// what it should have alone. One thread; `io` and `random` are borrowed.
 class SimulatedDisk final : public Store {
  public:
-  explicit SimulatedDisk(Io& io) : io_(io) {}
+  SimulatedDisk(Io& io, Random& random, bool files);
 
   absl::StatusOr<StoredState> Load() override;
   absl::Status Commit(const std::vector<Write>& writes) override;
@@ -35,7 +43,7 @@ class SimulatedDisk final : public Store {
                                                     size_t limit) override;
 
   // RESOURCE_EXHAUSTED for every commit.
-  void Fill(bool on) { full_ = on; }
+  void Fill(bool on);
   // UNAVAILABLE for everything.
   void Break(bool on) { broken_ = on; }
   bool well() const { return !full_ && !broken_; }
@@ -44,9 +52,11 @@ class SimulatedDisk final : public Store {
   // A commit whose answer was lost is rolled back by the running daemon's view
   // of the database; its frames lie in the log until the next commit writes over
   // them. A daemon that starts anew may find them.
-  bool has_leftover() const { return leftover_.has_value(); }
-  // The daemon died: finds the frames, or not.
-  void Recover(bool find_leftover);
+  bool has_leftover() const { return !leftovers_.empty(); }
+  // The daemon stops by itself.
+  void Close();
+  // It died: finds the frames, or not.
+  void Recover(Death death);
   bool leftover_found() const { return leftover_found_; }
 
   // Commits that were refused so far.
@@ -74,12 +84,26 @@ class SimulatedDisk final : public Store {
  private:
   absl::Status CheckReading() const;
   void Apply(const std::vector<Write>& writes);
+  // What comes of a commit; throws Crash where the daemon is killed in the middle of it.
+  absl::Status Try(const std::vector<Write>& writes, const Fate& fate);
+  absl::Status TryFiles(const std::vector<Write>& writes, const Fate& fate);
+  absl::Status OpenFiles();
+  bool FilesHave(FakeStore& what);
+  void RecoverFiles(Death death);
 
   Io& io_;
+  Random& random_;
+  // What has to be there.
   FakeStore store_;
+  std::optional<FakeDisk> files_;
+  // Open while the daemon lives.
+  std::unique_ptr<SqliteStore> sqlite_;
   bool full_ = false;
   bool broken_ = false;
-  std::optional<std::vector<Write>> leftover_;
+  // The last ones that got no answer; with files, all since a commit was taken.
+  std::vector<std::vector<Write>> leftovers_;
+  // What was being written when the daemon was killed.
+  std::optional<std::vector<Write>> cut_off_;
   bool leftover_found_ = false;
   int failures_ = 0;
   bool last_failed_ = false;

@@ -14,8 +14,8 @@ GatekeeperOptions Options() {
   return options;
 }
 
-Host::Host(Random& random)
-    : io(clock, random), kernel(clock, io, random), disk(io), random_(random) {}
+Host::Host(Random& random, bool files)
+    : io(clock, random), kernel(clock, io, random), disk(io, random, files) {}
 
 bool Host::Survives(const std::function<void()>& work) {
   try {
@@ -61,20 +61,21 @@ bool Host::Start() {
 
 bool Host::Stop() {
   const bool lived = Survives([&] { gatekeeper_->Stop(); });
-  if (lived) Kill();
+  if (!lived) return false;
+  disk.Close();
+  Kill();
   return lived;
 }
 
-void Host::Kill() {
+void Host::Kill(Death death) {
   gatekeeper_.reset();
   firewall_seam_.reset();
   store_seam_.reset();
-  disk.Recover(random_.Chance(50));
+  disk.Recover(death);
   announced_ = disk.last_audit_number();
 }
 
 void Host::Reboot(absl::Duration down) {
-  Kill();
   kernel.Reboot();
   sessions.live().clear();
   older_.clear();

@@ -14,8 +14,8 @@
 #include "tests/simulation/disk.h"
 #include "tests/simulation/io.h"
 #include "tests/simulation/kernel.h"
-#include "tests/support/random.h"
 #include "tests/simulation/sessions.h"
+#include "tests/support/random.h"
 
 namespace postern::simulation {
 
@@ -23,7 +23,8 @@ namespace postern::simulation {
 // One thread; `random` is borrowed.
 class Host {
  public:
-  explicit Host(Random& random);
+  // With `files`, the ledger is the daemon's own store (disk.h).
+  Host(Random& random, bool files);
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
@@ -32,8 +33,8 @@ class Host {
   bool Start();
   // SIGTERM.
   bool Stop();
-  // SIGKILL.
-  void Kill();
+  // SIGKILL, or what power is to it.
+  void Kill(Death death = Death::kKilled);
   // Power goes; the early-boot unit has closed the gate when this returns.
   void Reboot(absl::Duration down);
   // What the mailbox holds.
@@ -62,7 +63,6 @@ class Host {
   bool Survives(const std::function<void()>& work);
   void Announced(const AuditEvent& event);
 
-  Random& random_;
   std::unique_ptr<Firewall> firewall_seam_;
   std::unique_ptr<Store> store_seam_;
   std::unique_ptr<Gatekeeper> gatekeeper_;

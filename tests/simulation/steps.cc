@@ -164,7 +164,7 @@ void World::Reboot() {
     Tell(absl::StrCat("reboot, off for ", absl::FormatDuration(down),
                       synchronised ? "" : ", not synchronised"));
   }
-  host_.Kill();
+  host_.Kill(Death::kPowerCut);
   Resolve();
   const std::string boot_id = host_.clock.BootId();
   host_.clock.Synchronise(synchronised);

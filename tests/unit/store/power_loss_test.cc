@@ -82,10 +82,10 @@ class Life {
     for (int cut = 0; cut < kPowerCuts; ++cut) {
       // Some in the middle of the start, most after it.
       const bool starting = random_.Chance(30);
-      if (starting) disk_.CutPowerAfter(random_.Below(30));
+      if (starting) disk_.StopAfter(random_.Below(30));
       POSTERN_RETURN_IF_ERROR(Open());
       if (store_ != nullptr) {
-        if (!starting) disk_.CutPowerAfter(random_.Below(random_.Chance(10) ? 1500 : 60));
+        if (!starting) disk_.StopAfter(random_.Below(random_.Chance(10) ? 1500 : 60));
         POSTERN_RETURN_IF_ERROR(WriteUntilItIsDark());
       }
       store_.reset();
@@ -97,7 +97,7 @@ class Life {
  private:
   absl::Status Open() {
     absl::StatusOr<std::unique_ptr<SqliteStore>> store = SqliteStore::Open(kPath);
-    if (!disk_.has_power()) return absl::OkStatus();
+    if (disk_.stopped()) return absl::OkStatus();
     POSTERN_RETURN_IF_ERROR(store.status());
     store_ = *std::move(store);
     if (Same(*store_, ledger_)) {
@@ -112,11 +112,11 @@ class Life {
   }
 
   absl::Status WriteUntilItIsDark() {
-    while (disk_.has_power()) {
+    while (!disk_.stopped()) {
       if (random_.Chance(2)) {
         // A daemon that stops.
         store_.reset();
-        if (disk_.has_power()) POSTERN_RETURN_IF_ERROR(Open());
+        if (!disk_.stopped()) POSTERN_RETURN_IF_ERROR(Open());
         continue;
       }
       const std::vector<Write> writes = SomeWrites(random_, ledger_, sequence_);
@@ -124,7 +124,7 @@ class Life {
       POSTERN_RETURN_IF_ERROR(after.Commit(writes));
       if (const absl::Status status = store_->Commit(writes); status.ok()) {
         ledger_ = std::move(after);
-      } else if (!disk_.has_power()) {
+      } else if (disk_.stopped()) {
         unanswered_ = std::move(after);
       } else {
         return status;
