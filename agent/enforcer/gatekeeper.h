@@ -450,7 +450,7 @@ class Gatekeeper {
   std::vector<Grant> withheld_;
   std::string withheld_reason_;
   BootTime withheld_check_at_;
-  // The wall time that the ledger knew at the start.
+  // The last wall time in the ledger that is to be believed.
   std::optional<absl::Time> last_seen_;
   // What was written last beside the events.
   std::optional<absl::Time> recorded_time_;

@@ -120,11 +120,14 @@ absl::Status Gatekeeper::Commit(std::vector<Write>& writes) {
     if (!marked_.empty()) writes.pop_back();
     return status;
   }
+  const bool trusted = withheld_.empty() || WhyClockIsNotTrusted(now).empty();
   audit_number_ = number;
   recorded_at_ = now.boot;
   unrecorded_.Clear();
   marked_.clear();
   for (Write& write : writes) {
+    if (trusted && write.audit) last_seen_ = write.audit->time;
+    if (trusted && write.seen) last_seen_ = write.seen;
     if (write.seen) recorded_time_ = write.seen;
     if (write.clock) recorded_clock_ = write.clock;
     if (write.audit) announcements_.push_back(*std::move(write.audit));

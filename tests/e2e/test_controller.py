@@ -8,7 +8,8 @@ import sys
 
 from harness import lan
 from harness.case import Case
-from harness.controller import CONFIGURATION, STATE, UNIT, VM, Controller, Refused
+from harness.controller import (CONFIGURATION, STATE, SUBSCRIPTION, UNIT, VM, Controller,
+                                Refused)
 
 DROP_INS = f"{CONFIGURATION}.d"
 KEYS = "/etc/postern/controller-tls"
@@ -150,18 +151,6 @@ class Package(ControllerCase):
         # The daemon can still write, whatever the other program has left.
         self.controller.join_token()
 
-    def test_the_policy_that_the_manual_shows(self):
-        self.install_controller()
-        self.box.install(self.debs[1])
-        [policy] = displays("postern-policy.5")
-        self.box.write("/root/policy.yaml", policy)
-        shown = self.box.sh("posternctl --controller https://localhost:8443 "
-                            f"--ca {STATE}/ca.pem --token-file {STATE}/owner.token "
-                            "policy apply -f /root/policy.yaml")
-        self.assertRegex(shown, r"on expiry +cut\n *justification +required\n"
-                                r" *approvals +1 of the role Security Admin")
-        self.assertRegex(shown, r"web-1 +22 +TCP +PT3H +203\.0\.113\.0/24, 2001:db8::/32")
-
     def test_its_store_in_postgresql(self):
         self.install_controller()
         _, configuration, before = displays("controller.yaml.5")
@@ -218,6 +207,22 @@ class WithAnAgent(ControllerCase):
         self.controller.ask("POST", f"/postern/v1/requests/{request}/end", {"reason": "done"})
         self.controller.wait_status(request, "Revoked")
         self.assert_blocked(lan.OPERATOR)
+
+    def test_the_policy_that_the_manual_shows(self):
+        self.install_both()
+        [policy] = displays("postern-policy.5")
+        for theirs, ours in (("11111111-2222-3333-4444-555555555555", SUBSCRIPTION),
+                             ("Groups/web/", "Groups/e2e/"), ("Machines/web-1", "Machines/box"),
+                             ("locations/west", "locations/here")):
+            self.assertIn(theirs, policy)
+            policy = policy.replace(theirs, ours)
+        self.box.write("/root/policy.yaml", policy)
+        shown = self.box.sh("posternctl --controller https://localhost:8443 "
+                            f"--ca {STATE}/ca.pem --token-file {STATE}/owner.token "
+                            "policy apply -f /root/policy.yaml")
+        self.assertRegex(shown, r"on expiry +cut\n *justification +required\n"
+                                r" *approvals +1 of the role Security Admin")
+        self.assertRegex(shown, r"box +22 +TCP +PT3H +203\.0\.113\.0/24, 2001:db8::/32")
 
     def test_an_upgrade_restarts_it_and_keeps_its_state(self):
         self.install_both(self.previous_controller_deb())

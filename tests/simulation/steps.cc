@@ -139,7 +139,6 @@ void World::Restart() {
 
 void World::StartAgain() {
   Tell("start");
-  last_seen_ = host_.disk.last_seen();
   Renew(/*starting=*/true);
   const bool tampered = host_.kernel.tampered();
   host_.Start();

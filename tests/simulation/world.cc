@@ -87,7 +87,8 @@ void World::NoteTrouble() {
 }
 
 bool World::Trusted() const {
-  return host_.clock.IsSynchronised() || !last_seen_ || *last_seen_ <= host_.clock.Read().wall;
+  const std::optional<absl::Time> seen = host_.disk.last_seen();
+  return host_.clock.IsSynchronised() || !seen || *seen <= host_.clock.Read().wall;
 }
 
 void World::Renew(bool starting) {
