@@ -99,6 +99,10 @@ int Main(int argc, char** argv) {
   absl::StatusOr<Config> config = LoadConfig(config_path);
   if (remove_gate) return TakeGateDown(config.ok() ? config->socket : Config().socket);
   if (check) return TellCheck(config_path, config);
+  if (!config.ok()) {
+    const absl::Status closed = CloseGateOfFailedStart(config_path);
+    if (!closed.ok()) Log(Priority::kError, closed.message());
+  }
   const absl::Status status =
       config.ok() ? RunAgent(*std::move(config), config_path) : config.status();
   if (!status.ok()) Log(LineOf(kAgentFailed, std::string(status.message())));

@@ -150,9 +150,9 @@ class Agent {
     POSTERN_ASSIGN_OR_RETURN(loop_, EventLoop::Create());
     clock_ = std::make_unique<AgentClock>(loop_->native());
     POSTERN_ASSIGN_OR_RETURN(firewall_, NftFirewall::Open());
+    POSTERN_ASSIGN_OR_RETURN(sessions_, KernelSessions::Open());
     // Before the first batch, so that nothing that comes after it is missed.
     POSTERN_ASSIGN_OR_RETURN(watcher_, nft::Watcher::Open(firewall_->port()));
-    POSTERN_ASSIGN_OR_RETURN(sessions_, KernelSessions::Open());
     OpenDeniedLog();
     POSTERN_ASSIGN_OR_RETURN(clock_watch_, ClockWatch::Open());
     POSTERN_ASSIGN_OR_RETURN(OpenedLedger ledger,
@@ -441,15 +441,26 @@ class Agent {
   absl::Status failure_;
 };
 
+absl::Status CloseGateOf(const absl::StatusOr<Config>& config) {
+  POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Firewall> firewall, NftFirewall::Open());
+  POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Sessions> sessions, KernelSessions::Open());
+  return CloseAndTell(*firewall, *sessions,
+                      config.ok() ? GateBeforeStart(*config) : GateWithoutConfig());
+}
+
 }  // namespace
 
 absl::Status CloseGateAtBoot(const std::string& config_path) {
   const absl::StatusOr<Config> config = LoadConfigWithoutCertificates(config_path);
   if (!config.ok()) Log(Priority::kError, config.status().message());
-  POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Firewall> firewall, NftFirewall::Open());
-  POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Sessions> sessions, KernelSessions::Open());
-  return CloseAndTell(*firewall, *sessions,
-                      config.ok() ? GateBeforeStart(*config) : GateWithoutConfig());
+  return CloseGateOf(config);
+}
+
+absl::Status CloseGateOfFailedStart(const std::string& config_path) {
+  const absl::StatusOr<Config> config = LoadConfigWithoutCertificates(config_path);
+  const bool none_is_known =
+      !config.ok() && absl::IsNotFound(ReadLastGate(Config().state_dir).status());
+  return none_is_known ? absl::OkStatus() : CloseGateOf(config);
 }
 
 absl::Status RunAgent(Config config, const std::string& config_path) {

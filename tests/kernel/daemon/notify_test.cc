@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -145,6 +146,19 @@ TEST_F(NotifyTest, AStartWithABrokenConfigurationIsNeverReadyAndLeavesAStandingG
   host_->Configure("guard: {ports: ssh}\n");
   ExpectFailedStart();
   EXPECT_TRUE(host_->Admits(kFriend, 22));
+  EXPECT_FALSE(host_->Admits(kStranger, 22));
+}
+
+// As when the ruleset was flushed meanwhile.
+TEST_F(NotifyTest, AStartWithoutItsCertificateMakesTheGateAgain) {
+  Launch();
+  Await("READY=1");
+  daemon_->Kill();
+  Drain();
+  ASSERT_EQ(Run({"--remove-gate"}), 0) << host_->daemon().Log();
+  ASSERT_TRUE(host_->Admits(kStranger, 22));
+  std::filesystem::remove(host_->files().Path("agent.pem"));
+  ExpectFailedStart();
   EXPECT_FALSE(host_->Admits(kStranger, 22));
 }
 
