@@ -2,18 +2,22 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "common/status.h"
 
 namespace postern {
 namespace {
 
 constexpr char kLedgerFile[] = "ledger.db";
+constexpr char kAside[] = ".damaged-";
 // With the database, its write-ahead log and what belongs to that.
 constexpr const char* kSuffixes[] = {"", "-wal", "-shm"};
 
@@ -47,13 +51,37 @@ absl::Status SetAside(const std::string& from, const std::string& to) {
   return absl::OkStatus();
 }
 
+std::string KeptAside(absl::string_view why, absl::string_view aside) {
+  return absl::StrCat(why, "; it was kept as ", aside,
+                      ", and an empty ledger was begun: no grant is live");
+}
+
+// The last one that was set aside; "" where none was.
+std::string LastAside(const std::string& path) {
+  std::string last;
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().string();
+    const bool is_aside = absl::StartsWith(name, absl::StrCat(path, kAside)) &&
+                          !absl::EndsWith(name, "-wal") && !absl::EndsWith(name, "-shm");
+    if (is_aside) last = std::max(last, name);
+  }
+  return last;
+}
+
 // A row that cannot be read is found here, and not by a daemon that would end with
 // each start.
-absl::StatusOr<std::unique_ptr<SqliteStore>> OpenAndRead(const std::string& path) {
-  POSTERN_ASSIGN_OR_RETURN(std::unique_ptr<SqliteStore> store, SqliteStore::Open(path));
-  const absl::StatusOr<StoredState> state = store->Load();
+absl::StatusOr<OpenedLedger> OpenAndRead(const std::string& path) {
+  OpenedLedger opened;
+  POSTERN_ASSIGN_OR_RETURN(opened.store, SqliteStore::Open(path));
+  const absl::StatusOr<StoredState> state = opened.store->Load();
   if (!state.ok()) return Annotate(state.status(), absl::StrCat("reading ", path));
-  return store;
+  if (state->last_audit_number > 0) return opened;
+  // Whoever set it aside may have ended before saying so.
+  const std::string aside = LastAside(path);
+  if (!aside.empty()) opened.replaced = KeptAside("the ledger was damaged", aside);
+  return opened;
 }
 
 }  // namespace
@@ -61,16 +89,16 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> OpenAndRead(const std::string& path
 absl::StatusOr<OpenedLedger> OpenLedger(const std::string& state_dir, absl::Time now) {
   POSTERN_ASSIGN_OR_RETURN(const std::filesystem::path folder, MakeStateDir(state_dir));
   const std::string path = (folder / kLedgerFile).string();
-  absl::StatusOr<std::unique_ptr<SqliteStore>> store = OpenAndRead(path);
-  if (store.ok()) return OpenedLedger{.store = *std::move(store), .replaced = {}};
-  if (!absl::IsDataLoss(store.status())) return store.status();
+  absl::StatusOr<OpenedLedger> opened = OpenAndRead(path);
+  if (opened.ok() || !absl::IsDataLoss(opened.status())) return opened;
+  const std::string why(opened.status().message());
   const std::string aside =
-      absl::StrCat(path, ".damaged-", absl::FormatTime("%Y%m%dT%H%M%SZ", now, absl::UTCTimeZone()));
-  POSTERN_RETURN_IF_ERROR(Annotate(SetAside(path, aside), std::string(store.status().message())));
-  OpenedLedger fresh;
-  fresh.replaced = absl::StrCat(store.status().message(), "; it was kept as ", aside,
-                                ", and an empty ledger was begun: no grant is live");
-  POSTERN_ASSIGN_OR_RETURN(fresh.store, SqliteStore::Open(path));
+      absl::StrCat(path, kAside, absl::FormatTime("%Y%m%dT%H%M%SZ", now, absl::UTCTimeZone()));
+  POSTERN_RETURN_IF_ERROR(Annotate(SetAside(path, aside), why));
+  OpenedLedger fresh{.store = nullptr, .replaced = KeptAside(why, aside)};
+  absl::StatusOr<std::unique_ptr<SqliteStore>> store = SqliteStore::Open(path);
+  if (!store.ok()) return Annotate(store.status(), fresh.replaced);
+  fresh.store = *std::move(store);
   return fresh;
 }
 

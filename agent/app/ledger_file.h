@@ -15,7 +15,8 @@ namespace postern {
 struct OpenedLedger {
   std::unique_ptr<SqliteStore> store;
   // What was wrong with the file that stood there, and where it was set aside;
-  // empty where it was sound.
+  // empty where it was sound. Told again until something is recorded: whoever set it
+  // aside may not have come to that.
   std::string replaced;
 };
 

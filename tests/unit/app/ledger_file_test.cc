@@ -72,10 +72,19 @@ TEST_F(LedgerFileTest, ARowThatCannotBeReadSetsTheLedgerAside) {
       EXPECT_TRUE(std::filesystem::exists(aside));
       EXPECT_THAT(ledger->store->Load()->live, IsEmpty());
     }
-    // And the next start finds a sound one.
-    const absl::StatusOr<OpenedLedger> again = Open();
-    ASSERT_TRUE(again.ok()) << again.status();
-    EXPECT_EQ(again->replaced, "");
+    {
+      // A start that came to nothing has told nobody.
+      const absl::StatusOr<OpenedLedger> again = Open();
+      ASSERT_TRUE(again.ok()) << again.status();
+      EXPECT_THAT(again->replaced, HasSubstr("ledger.db.damaged-20231114T221320Z"));
+      Write said;
+      said.audit = AuditEvent();
+      said.audit->number = 1;
+      ASSERT_TRUE(again->store->Commit({said}).ok());
+    }
+    const absl::StatusOr<OpenedLedger> sound = Open();
+    ASSERT_TRUE(sound.ok()) << sound.status();
+    EXPECT_EQ(sound->replaced, "");
   }
 }
 
