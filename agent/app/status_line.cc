@@ -43,6 +43,9 @@ std::string StatusLine(const GateStatus& status, size_t ports, bool ledger_repla
   if (status.next_end) {
     absl::StrAppend(&line, ", next ends ", TimeText(*status.next_end, status.now));
   }
+  if (status.always_allowed > 0) {
+    absl::StrAppend(&line, "; ", HowMany(status.always_allowed, "source"), " always allowed");
+  }
   absl::StrAppend(&line, "; drift repaired ", status.repairs.count);
   if (!controller.empty()) absl::StrAppend(&line, "; controller ", controller);
   if (status.withheld_grants > 0) {

@@ -75,6 +75,8 @@ struct GateStatus {
   Counter dropped;
   absl::Time now;
   bool enforced = false;
+  // Prefixes that need no grant.
+  size_t always_allowed = 0;
   Standing standing;
   bool table_protected = false;
   GateRepairs repairs;
@@ -366,7 +368,8 @@ class Gatekeeper {
   // Those that no grant covers.
   std::vector<Flow> Uncovered(std::vector<Flow> flows) const;
   AccessAnswer CheckLedger(const Address& source, Protocol protocol, uint16_t port) const;
-  absl::StatusOr<LiveFlows> OlderFlowsAtStart();
+  // `ended`: those whose sessions are still to be ended.
+  absl::StatusOr<LiveFlows> OlderFlowsAtStart(const std::vector<Grant>& ended, const Now& now);
   absl::StatusOr<LiveFlows> OlderFlowsAfter(const GatekeeperOptions& next);
   std::optional<BootTime> NextLookAtOlder() const;
   void PruneOlderDue(const Now& now);
@@ -452,6 +455,7 @@ class Gatekeeper {
   BootTime withheld_check_at_;
   // The last wall time in the ledger that is to be believed.
   std::optional<absl::Time> last_seen_;
+  std::optional<absl::Time> seen_before_start_;
   // What was written last beside the events.
   std::optional<absl::Time> recorded_time_;
   // Of this boot, or of an earlier one whose grants wait.

@@ -50,6 +50,7 @@ absl::Status Gatekeeper::Start(absl::string_view ledger_replaced, bool enforced_
   sequence_ = state->last_sequence;
   audit_number_ = state->last_audit_number;
   last_seen_ = state->last_seen;
+  seen_before_start_ = state->last_seen;
   recorded_time_ = state->last_seen;
   recorded_clock_ = state->clock;
   compared_at_ = now;
@@ -68,10 +69,10 @@ absl::Status Gatekeeper::Start(absl::string_view ledger_replaced, bool enforced_
   }
   RestoreStanding(state->standing, now, writes);
 
-  POSTERN_ASSIGN_OR_RETURN(older_, OlderFlowsAtStart());
-  older_seen_at_ = now.boot;
   std::vector<Grant> ended = std::move(state->sessions_pending);
   POSTERN_RETURN_IF_ERROR(RestoreGrants(state->live, now, writes, ended));
+  POSTERN_ASSIGN_OR_RETURN(older_, OlderFlowsAtStart(ended, now));
+  older_seen_at_ = now.boot;
   POSTERN_RETURN_IF_ERROR(RecordStart(state->live, std::move(writes), ended));
   POSTERN_RETURN_IF_ERROR(
       Annotate(programmer_.Rebuild(options_.gate, FlowsOf(older_), DeniedToKeep(options_.gate),
@@ -137,8 +138,9 @@ absl::Status Gatekeeper::RestoreGrants(const std::vector<Grant>& stored, const N
     if (!is_of_this_boot && can_be_judged) {
       // The clock that does not step began anew: what is left is told by wall
       // time, and is never more than the whole, nor than was left by a wall clock
-      // that had been set back.
+      // that had been set back, nor than was left when the ledger last saw the time.
       absl::Duration left = grant.end - grant.start;
+      if (seen_before_start_) left = std::min(left, grant.end - *seen_before_start_);
       if (recorded_clock_ && recorded_clock_->boot_id == grant.boot_id) {
         const absl::Time end = recorded_clock_->began + grant.deadline.since_boot();
         left = std::min(left, end - now.wall);

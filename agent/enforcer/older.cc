@@ -17,14 +17,36 @@ namespace {
 // How often it is looked which of them live.
 constexpr absl::Duration kOlderInterval = absl::Minutes(1);
 
+bool MayHaveAdmitted(const Grant& grant, const Flow& flow) {
+  const std::vector<AccessKey> keys = SessionKeysOf(grant);
+  return std::any_of(keys.begin(), keys.end(), [&](const AccessKey& key) {
+    return key.protocol == Protocol::kTcp && key.port == flow.local_port &&
+           key.source.Contains(flow.remote);
+  });
+}
+
 }  // namespace
 
-// With a table standing, only what it knew as older is: the rest came through
-// the gate.
-absl::StatusOr<LiveFlows> Gatekeeper::OlderFlowsAtStart() {
+// With a table standing, only what it knew as older is: the rest came through the gate.
+// Without one, what a grant covers may have come by it, and ends with it.
+absl::StatusOr<LiveFlows> Gatekeeper::OlderFlowsAtStart(const std::vector<Grant>& ended,
+                                                        const Now& now) {
   POSTERN_ASSIGN_OR_RETURN(LiveFlows live, with_.sessions.ListLive(options_.gate.ports));
   POSTERN_ASSIGN_OR_RETURN(const bool standing, with_.firewall.HasTable());
-  if (!standing) return live;
+  if (!standing) {
+    std::vector<Grant> others = ended;
+    for (const auto& [id, grant] : ledger_.grants()) {
+      if (!grant.earlier_sources.empty()) others.push_back(grant);
+    }
+    std::erase_if(live, [&](const auto& entry) {
+      const Flow& flow = entry.first;
+      return ledger_.CoverageOf(flow.remote, Protocol::kTcp, flow.local_port, now.boot) !=
+                 Coverage::kNone ||
+             std::any_of(others.begin(), others.end(),
+                         [&](const Grant& grant) { return MayHaveAdmitted(grant, flow); });
+    });
+    return live;
+  }
   POSTERN_ASSIGN_OR_RETURN(const std::vector<Flow> known, with_.firewall.ReadOlderFlows());
   const std::set<Flow> older(known.begin(), known.end());
   std::erase_if(live, [&](const auto& entry) { return !older.contains(entry.first); });

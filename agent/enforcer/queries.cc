@@ -126,6 +126,7 @@ GateStatus Gatekeeper::KnownStatus() const {
   status.started = started_;
   status.now = with_.clock.Read().wall;
   status.enforced = options_.gate.enforce;
+  status.always_allowed = options_.gate.always_allow.size();
   status.standing = standing_;
   status.repairs = repairs_.repairs();
   status.withheld_grants = withheld_.size();

@@ -145,6 +145,7 @@ bool SimulatedDisk::FilesHave(FakeStore& what) {
   constexpr size_t kAll = 1'000'000;
   const StoredState there = sqlite_->Load().value();
   return there.standing == what.standing() && there.clock == what.clock() &&
+         there.last_seen == what.Load().value().last_seen &&
          sqlite_->ListGrants(0, kAll, true).value() == what.ListGrants(0, kAll, true).value() &&
          sqlite_->ListAudit(0, absl::InfinitePast(), kAll).value() ==
              what.ListAudit(0, absl::InfinitePast(), kAll).value();

@@ -1,6 +1,8 @@
 #include "tests/simulation/host.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "tests/simulation/seams.h"
@@ -34,11 +36,29 @@ void Host::Announced(const AuditEvent& event) {
   announced_ = event.number;
 }
 
+bool Host::IsOfAGrant(const Flow& flow) const {
+  const Now now = clock.Read();
+  return std::any_of(disk.grants().begin(), disk.grants().end(), [&](const auto& entry) {
+    const Grant& grant = entry.second;
+    const bool live = grant.state == GrantState::kActive && grant.deadline > now.boot &&
+                      grant.end > now.wall && grant.boot_id == clock.BootId();
+    if (!live && !grant.sessions_pending) return false;
+    const std::vector<AccessKey> keys = SessionKeysOf(grant);
+    return std::any_of(keys.begin(), keys.end(), [&](const AccessKey& key) {
+      return key.protocol == Protocol::kTcp && key.port == flow.local_port &&
+             key.source.Contains(flow.remote);
+    });
+  });
+}
+
 bool Host::Start() {
   firewall_seam_ = FirewallSeam(kernel);
   store_seam_ = StoreSeam(disk);
   Firewall& firewall = firewall_seam_ ? *firewall_seam_ : kernel;
-  if (!kernel.table()) older_ = sessions.live();
+  if (!kernel.table()) {
+    older_ = sessions.live();
+    std::erase_if(older_, [this](const Flow& flow) { return IsOfAGrant(flow); });
+  }
   gatekeeper_ = std::make_unique<Gatekeeper>(
       Options(),
       Gatekeeper::Collaborators{.clock = clock,

@@ -62,6 +62,8 @@ class Host {
  private:
   bool Survives(const std::function<void()>& work);
   void Announced(const AuditEvent& event);
+  // One that lives, or whose sessions are still to be ended.
+  bool IsOfAGrant(const Flow& flow) const;
 
   std::unique_ptr<Firewall> firewall_seam_;
   std::unique_ptr<Store> store_seam_;

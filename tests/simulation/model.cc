@@ -135,7 +135,8 @@ Version After(const Version& before, const Request& request, const Now& now) {
   return after;
 }
 
-Version Renewed(const Version& version, const Now& now, bool trusted) {
+Version Renewed(const Version& version, const Now& now, bool trusted,
+                const std::optional<absl::Time>& seen) {
   if (!version || version->state != GrantState::kActive) return version;
   Version renewed = version;
   if (renewed->withheld) {
@@ -143,6 +144,7 @@ Version Renewed(const Version& version, const Now& now, bool trusted) {
     renewed->withheld = false;
     renewed->deadline =
         now.boot + std::min(renewed->end - renewed->start, renewed->end_by_boot - now.wall);
+    if (seen) renewed->deadline = std::min(renewed->deadline, now.boot + (renewed->end - *seen));
     renewed->end_by_boot = absl::InfiniteFuture();
   }
   renewed->deadline = std::min(renewed->deadline, now.boot + (renewed->end - now.wall));

@@ -101,8 +101,10 @@ enum class Expected { kAccepted, kRefused, kEither };
 Version After(const Version& before, const Request& request, const Now& now);
 
 // `version` by both clocks at `now`, to the end that comes first; one that is
-// withheld only where the wall clock is trusted.
-Version Renewed(const Version& version, const Now& now, bool trusted);
+// withheld only where the wall clock is trusted, and not longer than was left when the
+// ledger had last seen the time before the start (`seen`).
+Version Renewed(const Version& version, const Now& now, bool trusted,
+                const std::optional<absl::Time>& seen);
 
 // What must be answered where nothing fails.
 Expected Expect(const Version& before, const Request& request, const Now& now, size_t live,

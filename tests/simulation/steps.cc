@@ -139,6 +139,7 @@ void World::Restart() {
 
 void World::StartAgain() {
   Tell("start");
+  seen_before_start_ = host_.disk.last_seen();
   Renew(/*starting=*/true);
   const bool tampered = host_.kernel.tampered();
   host_.Start();

@@ -95,7 +95,7 @@ void World::Renew(bool starting) {
   step_ = host_.clock.Read();
   judge_.Begin(step_);
   for (Entry& entry : entries_) {
-    entry.renewed = Renewed(entry.now, step_, Trusted());
+    entry.renewed = Renewed(entry.now, step_, Trusted(), seen_before_start_);
     // What a lockdown could not end ends when it would live anew.
     const bool revives = starting || (entry.now && entry.now->withheld && Trusted());
     if (!locked_ || !revives) continue;

@@ -111,6 +111,8 @@ class World {
   Now step_;
   int next_id_ = 1;
   uint16_t next_port_ = 40'000;
+  // What the disk told of the time when the daemon started.
+  std::optional<absl::Time> seen_before_start_;
   uint64_t step_number_ = 0;
   // The failures of the disk when the present step began.
   int failures_before_ = 0;

@@ -50,6 +50,13 @@ TEST(StatusLineTest, CountsInWords) {
             "enforcing 1 port; 1 grant live, next ends 14:00:00Z; drift repaired 2");
 }
 
+TEST(StatusLineTest, TellsOfThoseWhoNeedNoGrant) {
+  GateStatus status = Calm();
+  status.always_allowed = 2;
+  EXPECT_EQ(Line(status),
+            "enforcing 4 ports; no grants live; 2 sources always allowed; drift repaired 0");
+}
+
 TEST(StatusLineTest, AnEndOnAnotherDayHasItsDate) {
   GateStatus status = Calm();
   status.live_grants = 1;

@@ -34,6 +34,28 @@ TEST_F(OlderTest, ConnectionsOlderThanTheGateAreAdmittedAndThoseOnlyOnce) {
   EXPECT_THAT(*firewall_.ReadOlderFlows(), IsEmpty());
 }
 
+// Nothing tells whether it came by the grant, and whoever revokes believes the answer.
+TEST_F(OlderTest, WhereTheTableWasLostWhatAGrantCoversEndsWithIt) {
+  const auto from = [](const char* remote) {
+    return Flow{
+        .remote = A(remote), .remote_port = 50000, .local = A("192.0.2.1"), .local_port = 22};
+  };
+  const Flow granted = from("198.51.100.1");
+  const Flow moved = from("198.51.100.2");
+  const Flow older = from("198.51.100.3");
+  ASSERT_TRUE(Create(1, "198.51.100.1", absl::Hours(1)).ok());
+  ASSERT_TRUE(Create(2, "198.51.100.2", absl::Hours(1)).ok());
+  ASSERT_TRUE(Move(2, "203.0.113.9").ok());
+  sessions_.live = {granted, moved, older};
+  firewall_.DeleteTable();
+  Restart();
+  EXPECT_THAT(*firewall_.ReadOlderFlows(), ElementsAre(older));
+  ASSERT_TRUE(Revoke(1).ok());
+  EXPECT_THAT(sessions_.live, ElementsAre(moved, older));
+  ASSERT_TRUE(Revoke(2).ok());
+  EXPECT_THAT(sessions_.live, ElementsAre(older));
+}
+
 class OlderFlowsTest : public GateTest {
  protected:
   void SetUp() override {
