@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/app/agent.h"
+#include "agent/app/close_gate.h"
 #include "agent/app/gate_options.h"
 #include "agent/app/journal.h"
 #include "agent/app/remove_gate.h"

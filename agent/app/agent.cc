@@ -17,6 +17,7 @@
 #include "absl/strings/str_join.h"
 #include "agent/app/agent_clock.h"
 #include "agent/app/clock_watch.h"
+#include "agent/app/close_gate.h"
 #include "agent/app/gate_options.h"
 #include "agent/app/journal.h"
 #include "agent/app/ledger_file.h"
@@ -44,27 +45,6 @@ namespace postern {
 namespace {
 
 constexpr size_t kMostSessionsShown = 10;
-
-// For a boot at which agent.yaml cannot be read.
-GateOptions GateWithoutConfig() {
-  absl::StatusOr<Config> last = ReadLastGate(Config().state_dir);
-  if (!last.ok()) {
-    Log(Priority::kError, absl::StrCat("no gate was in force before (", last.status().message(),
-                                       "): the default ports are closed"));
-    return OptionsOf(Config()).gate;
-  }
-  Log(Priority::kWarning, "the gate that was in force last is put in force again");
-  return OptionsOf(*last).gate;
-}
-
-absl::Status CloseAndTell(Firewall& firewall, Sessions& sessions, const GateOptions& gate) {
-  const absl::StatusOr<bool> made = CloseGate(firewall, sessions, gate);
-  if (!made.ok()) return Annotate(made.status(), "closing the gate");
-  if (!*made) return absl::OkStatus();
-  Log(LineOf(kGateMade, absl::StrCat("no gate stood; one without grants is made, which ",
-                                     gate.enforce ? "is closed" : "observes")));
-  return absl::OkStatus();
-}
 
 // The first label of the host's name.
 std::string HostName() {
@@ -441,27 +421,7 @@ class Agent {
   absl::Status failure_;
 };
 
-absl::Status CloseGateOf(const absl::StatusOr<Config>& config) {
-  POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Firewall> firewall, NftFirewall::Open());
-  POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<Sessions> sessions, KernelSessions::Open());
-  return CloseAndTell(*firewall, *sessions,
-                      config.ok() ? GateBeforeStart(*config) : GateWithoutConfig());
-}
-
 }  // namespace
-
-absl::Status CloseGateAtBoot(const std::string& config_path) {
-  const absl::StatusOr<Config> config = LoadConfigWithoutCertificates(config_path);
-  if (!config.ok()) Log(Priority::kError, config.status().message());
-  return CloseGateOf(config);
-}
-
-absl::Status CloseGateOfFailedStart(const std::string& config_path) {
-  const absl::StatusOr<Config> config = LoadConfigWithoutCertificates(config_path);
-  const bool none_is_known =
-      !config.ok() && absl::IsNotFound(ReadLastGate(Config().state_dir).status());
-  return none_is_known ? absl::OkStatus() : CloseGateOf(config);
-}
 
 absl::Status RunAgent(Config config, const std::string& config_path) {
   // gRPC asks the system's resolver for the controller, as everybody on this host does.
